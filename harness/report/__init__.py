@@ -1,0 +1,1 @@
+"""The report: analysis, figures and page, made from a run directory alone."""

@@ -1,0 +1,1 @@
+"""The virtual cluster: root file system, namespaces, links, CPU quotas."""
