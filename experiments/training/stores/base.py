@@ -1,0 +1,100 @@
+"""What the training loop asks of a store: the thing that makes many workers train one model.
+
+The loop, for every epoch and batch:
+
+    store.before_forward()
+    forward and backward           # enqueued on MXNet's engine, which runs them in the background
+    store.step(learning_rate, batch_size)
+
+`step` is called when backward has been *enqueued*, not when it has finished: gradients become ready one by one, the last
+layer's first. A store may send each as soon as it is ready (`gradient.wait_to_read()` blocks until it is), and may return
+before the new values have arrived as long as the next forward cannot read old ones: either because the pending write is
+MXNet's own (the engine then orders reads after it) or because `before_forward` waits for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = Any  # mxnet.nd.NDArray: MXNet has no types, and this module must load where MXNet is absent
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One buffer of the model: float32 MXNet arrays of one shape on the CPU, the same objects for the whole run.
+
+    `value` is read by forward and written by the store; `gradient` is overwritten by every backward with the SUM of the
+    gradients over the worker's batch. The store may use `gradient` as scratch between `step` and the next forward.
+    """
+
+    name: str
+    value: Array
+    gradient: Array
+
+
+class Store(ABC):
+    """Exchanges gradients between the workers of a trial and applies them: plain SGD on their average.
+
+    Opening a store may block until the other workers are there. All workers call the same methods in the same order.
+    """
+
+    name: ClassVar[str]
+    """Its value of `--kvstore`."""
+
+    rank: int
+    """This worker's number as the store counts, 0 to `workers` - 1."""
+
+    workers: int
+
+    wait_seconds: float = 0.0
+    """Seconds since opening in which this worker stood still for the store: its gradients were ready, the new values not."""
+
+    def buckets(self, sizes: Sequence[int]) -> list[int]:
+        """Say how the model's arrays are to be laid out: how many consecutive ones share one flat buffer.
+
+        `sizes` are the arrays' elements in forward order. [1, 1, ...] (the default) leaves each array its own buffer with
+        its own shape; [len(sizes)] puts all into one 1-D buffer. The sum of the answer is len(sizes). Each buffer becomes
+        one `Parameter` of `attach`. Arrays in one buffer become ready together, so bigger buckets overlap less.
+        """
+        return [1] * len(sizes)
+
+    @abstractmethod
+    def attach(self, parameters: Sequence[Parameter]) -> None:
+        """Take the model, in forward order. On return every worker has rank 0's values, and any worker may `step`."""
+
+    def before_forward(self) -> None:
+        """Wait for what `step` left under way, as far as MXNet's engine does not order it itself."""
+        return
+
+    @abstractmethod
+    def step(self, learning_rate: float, batch_size: int) -> None:
+        """Apply value -= learning_rate * (sum of all workers' gradients) / (batch_size * workers), on all workers alike.
+
+        `batch_size` is this worker's, the same on every worker. An asynchronous store applies each worker's part when it
+        comes.
+        """
+
+    @abstractmethod
+    def reduce(self, values: Vector) -> Vector:
+        """Sum a short 1-D vector over all workers; counts up to 2**24 and their sums stay exact. Not in the hot loop."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for all workers, so that none takes the store away from the others, and leave."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:  # after a fault nobody is to be waited for
+            self.close()
