@@ -1,0 +1,335 @@
+"""One way to run a command or copy a file on a node: Fabric over SSH, or a local process.
+
+Nothing above this module knows which of them it talks to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import select
+import shlex
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import fabric
+import paramiko
+
+from harness.errors import BadInputError, NodeError
+from harness.inventory import Cluster, Node
+from harness.virtual.namespace import enter_network_namespace
+
+CONNECT_TIMEOUT_SECONDS = 10
+REPLY_TIMEOUT_SECONDS = 60
+KEEPALIVE_SECONDS = 15
+# Frames are small; a node that claims a larger one speaks another protocol.
+FRAME_LIMIT_BYTES = 8 << 20
+
+Json = dict[str, Any]
+
+
+class StreamClosedError(Exception):
+    """The other end of a stream is gone."""
+
+
+class Stream(ABC):
+    """A running command's stdin and stdout, read with a limit on every wait."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send bytes to the command; raises StreamClosedError."""
+
+    @abstractmethod
+    def _read(self, timeout: float) -> bytes:
+        """At least one byte; b"" at the end; raises TimeoutError and StreamClosedError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the stream; the command sees its stdin end."""
+
+    @abstractmethod
+    def errors(self) -> str:
+        """What the command wrote to stderr, once stdout has ended."""
+
+    def read_frame(self, timeout: float) -> tuple[Json, bytes] | None:
+        """The next frame and its payload, or None at the end of the stream.
+
+        Raises TimeoutError when nothing came for `timeout` seconds, StreamClosedError for a cut or a frame that is none.
+        """
+        while b"\n" not in self._buffer:
+            if not self._fill(timeout):
+                if self._buffer:
+                    raise StreamClosedError("cut in the middle of a frame")
+                return None
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            frame = cast(Json, json.loads(line))
+            size = int(frame.get("bytes", 0))
+        except (ValueError, AttributeError):
+            raise StreamClosedError(f"the node sent no frame but {line[:200]!r}") from None
+        if not 0 <= size <= FRAME_LIMIT_BYTES:
+            raise StreamClosedError(f"the node sent a frame of {size} bytes")
+        while len(self._buffer) < size:
+            if not self._fill(timeout):
+                raise StreamClosedError("cut in the middle of a frame")
+        payload, self._buffer = self._buffer[:size], self._buffer[size:]
+        return frame, payload
+
+    def _fill(self, timeout: float) -> bool:
+        data = self._read(timeout)
+        self._buffer += data
+        return bool(data)
+
+
+class Transport(ABC):
+    """A way to one node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @abstractmethod
+    def open(self, command: Sequence[str]) -> Stream:
+        """Start a command and return its streams; raises NodeError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the connection."""
+
+    def request(self, command: Sequence[str], message: Json, payload: bytes = b"", timeout: float = REPLY_TIMEOUT_SECONDS) -> Json:
+        """Run a command that reads one JSON line (and `payload`) and answers one.
+
+        Raises NodeError when it does not answer in time, or answers something else.
+        """
+        stream = self.open(command)
+        try:
+            stream.write(json.dumps(message).encode() + b"\n" + payload)
+            found = stream.read_frame(timeout)
+            if found is None:
+                raise StreamClosedError(stream.errors().strip()[-500:] or "no answer")
+        except TimeoutError:
+            raise NodeError(self.node.name, f"no answer within {timeout:.0f} s") from None
+        except StreamClosedError as error:
+            raise NodeError(self.node.name, f"{error}", "is the node provisioned? ansible-playbook ansible/playbooks/site.yml") from None
+        finally:
+            stream.close()
+        return found[0]
+
+
+# --- local -------------------------------------------------------------------------------------------------------------------------
+
+
+class _LocalStream(Stream):
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__()
+        self._process = subprocess.Popen(
+            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+
+    def write(self, data: bytes) -> None:
+        stdin = cast(io.BufferedWriter, self._process.stdin)
+        try:
+            stdin.write(data)
+            stdin.flush()
+        except (OSError, ValueError) as error:
+            raise StreamClosedError(str(error)) from None
+
+    def _read(self, timeout: float) -> bytes:
+        stdout = cast(io.BufferedReader, self._process.stdout)
+        try:
+            readable, _, _ = select.select([stdout], [], [], timeout)
+        except ValueError as error:
+            raise StreamClosedError(str(error)) from None
+        if not readable:
+            raise TimeoutError
+        return stdout.read1(1 << 18)
+
+    def errors(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        stderr = cast(io.BufferedReader, self._process.stderr)
+        return stderr.read1(1 << 16).decode(errors="replace") if self._process.poll() is not None else ""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            cast(io.BufferedWriter, self._process.stdin).close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+
+
+class LocalTransport(Transport):
+    """The node is this machine."""
+
+    def open(self, command: Sequence[str]) -> Stream:
+        """Start the command as a child process."""
+        try:
+            return _LocalStream(command)
+        except OSError as error:
+            raise NodeError(self.node.name, f"cannot run {command[0]}: {error}") from None
+
+    def close(self) -> None:
+        """Nothing to drop."""
+
+
+# --- SSH ---------------------------------------------------------------------------------------------------------------------------
+
+
+class _SshStream(Stream):
+    def __init__(self, channel: paramiko.Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._channel.settimeout(REPLY_TIMEOUT_SECONDS)
+            self._channel.sendall(data)
+        except (OSError, paramiko.SSHException) as error:
+            raise StreamClosedError(str(error)) from None
+
+    def _read(self, timeout: float) -> bytes:
+        self._channel.settimeout(timeout)
+        try:
+            data = self._channel.recv(1 << 18)
+        except socket.timeout:  # noqa: UP041 - paramiko's word
+            raise TimeoutError from None
+        except (OSError, paramiko.SSHException) as error:
+            raise StreamClosedError(str(error)) from None
+        if not data and not self._channel.exit_status_ready() and not self._channel.get_transport().is_active():
+            raise StreamClosedError("the connection was lost")
+        return data
+
+    def errors(self) -> str:
+        deadline = time.monotonic() + 2
+        while not self._channel.exit_status_ready() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._channel.settimeout(1)
+        with contextlib.suppress(OSError):
+            return self._channel.recv_stderr(1 << 16).decode(errors="replace")
+        return ""
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class SshTransport(Transport):
+    """A Fabric connection that knows the node's pinned host key and accepts no other."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self._connection: fabric.Connection | None = None
+
+    def open(self, command: Sequence[str]) -> Stream:
+        """Start a command in a channel of the connection, connecting first where need be."""
+        try:
+            channel = self._connected().transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS)
+            channel.exec_command(shlex.join(command))
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            self.close()
+            raise NodeError(self.node.name, f"cannot start a command: {error}") from None
+        return _SshStream(channel)
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> fabric.Connection:
+        if self._connection is not None and self._connection.is_connected:
+            return self._connection
+        self.close()
+        node = self.node
+        config = fabric.Config(overrides={"load_ssh_configs": False})
+        arguments: Json = {"timeout": CONNECT_TIMEOUT_SECONDS, "banner_timeout": CONNECT_TIMEOUT_SECONDS, "auth_timeout": CONNECT_TIMEOUT_SECONDS}
+        if node.key_file:
+            arguments |= {"key_filename": node.key_file, "look_for_keys": False, "allow_agent": False}
+        connection = fabric.Connection(
+            node.address, user=node.user, port=node.ssh_port, config=config, connect_timeout=CONNECT_TIMEOUT_SECONDS, connect_kwargs=arguments
+        )
+        # Fabric would accept any unknown key.
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        remedy = f"ssh -o UserKnownHostsFile={node.known_hosts} {node.user or ''}@{node.address}"
+        try:
+            connection.client.load_host_keys(node.known_hosts or "")
+        except OSError:
+            raise NodeError(node.name, f"its host key file {node.known_hosts} cannot be read", "pin the nodes' host keys there") from None
+        try:
+            connection.open()
+        except paramiko.BadHostKeyException:
+            raise NodeError(
+                node.name,
+                f"the host key of {node.address} is not the pinned one",
+                f"if the node was set up anew, replace its key in {node.known_hosts}; otherwise another machine answers there",
+            ) from None
+        except paramiko.AuthenticationException as error:
+            raise NodeError(node.name, f"login as {node.user} was refused: {error}", remedy) from None
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            if "not found in known_hosts" in str(error):
+                raise NodeError(
+                    node.name, f"the host key of {node.address} is not in {node.known_hosts}", "pin it there, having compared it with the node's own"
+                ) from None
+            raise NodeError(node.name, f"cannot be reached at {node.address}: {error}", f"is it powered and on the network? {remedy}") from None
+        connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        self._connection = connection
+        return connection
+
+
+# --- clusters ----------------------------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """Transports to nodes, opened when first needed and kept for the length of a command."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        if cluster.network_namespace:
+            enter_network_namespace(cluster.network_namespace)
+        self._transports: dict[str, Transport] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def to(self, node: Node) -> Transport:
+        """The transport to a node."""
+        if node.name not in self._transports:
+            self._transports[node.name] = LocalTransport(node) if node.local else SshTransport(node)
+        return self._transports[node.name]
+
+    def close(self) -> None:
+        """Drop every connection."""
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
+
+
+def on_all(nodes: Sequence[Node], action: Any) -> Iterator[tuple[Node, Any]]:
+    """Call `action(node)` for all nodes at once; yields each node with its result or its NodeError, in order."""
+
+    def guarded(node: Node) -> Any:
+        try:
+            return action(node)
+        except NodeError as error:
+            return error
+
+    if not nodes:
+        raise BadInputError("no nodes")
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        yield from zip(nodes, pool.map(guarded, nodes), strict=True)
