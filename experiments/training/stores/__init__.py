@@ -18,6 +18,6 @@ NAMES = tuple(_STORES)
 
 
 def open_store(name: str) -> Store:
-    """Open the store of that name for this process, whose role stands in the environment (`DMLC_*`, `HARNESS_RANK`)."""
+    """Open the store of that name; this process's role stands in the environment (`DMLC_*`, `HARNESS_WORKER_RANK`)."""
     module, cls = _STORES[name]
     return cast(Store, getattr(import_module(f".{module}", __package__), cls)())

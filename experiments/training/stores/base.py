@@ -6,10 +6,10 @@ The loop, for every epoch and batch:
     forward and backward           # enqueued on MXNet's engine, which runs them in the background
     store.step(learning_rate, batch_size)
 
-`step` is called when backward has been *enqueued*, not when it has finished: gradients become ready one by one, the last
-layer's first. A store may send each as soon as it is ready (`gradient.wait_to_read()` blocks until it is), and may return
-before the new values have arrived as long as the next forward cannot read old ones: either because the pending write is
-MXNet's own (the engine then orders reads after it) or because `before_forward` waits for it.
+`step` is called when backward has been *enqueued*, not when it has finished: gradients become ready one by one, the
+last layer's first. A store may send each as soon as it is ready (`gradient.wait_to_read()` blocks until it is), and may
+return before the new values have arrived as long as the next forward cannot read old ones: either because the pending
+write is MXNet's own (the engine then orders reads after it) or because `before_forward` waits for it.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Store(ABC):
     workers: int
 
     wait_seconds: float = 0.0
-    """Seconds since opening in which this worker stood still for the store: its gradients were ready, the new values not."""
+    """Seconds since opening in which this worker stood still for the store: gradients ready, new values not yet."""
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """Say how the model's arrays are to be laid out: how many consecutive ones share one flat buffer.
 
-        `sizes` are the arrays' elements in forward order. [1, 1, ...] (the default) leaves each array its own buffer with
-        its own shape; [len(sizes)] puts all into one 1-D buffer. The sum of the answer is len(sizes). Each buffer becomes
-        one `Parameter` of `attach`. Arrays in one buffer become ready together, so bigger buckets overlap less.
+        `sizes` are the arrays' elements in forward order. [1, 1, ...] (the default) leaves each array its own buffer
+        with its own shape; [len(sizes)] puts all into one 1-D buffer. The sum of the answer is len(sizes). Each buffer
+        becomes one `Parameter` of `attach`. Arrays in one buffer become ready together: bigger buckets overlap less.
         """
         return [1] * len(sizes)
 
@@ -76,15 +76,15 @@ class Store(ABC):
 
     @abstractmethod
     def step(self, learning_rate: float, batch_size: int) -> None:
-        """Apply value -= learning_rate * (sum of all workers' gradients) / (batch_size * workers), on all workers alike.
+        """Apply value -= learning_rate * (sum of all workers' gradients) / (batch_size * workers), on all alike.
 
-        `batch_size` is this worker's, the same on every worker. An asynchronous store applies each worker's part when it
-        comes.
+        `batch_size` is this worker's, the same on every worker. An asynchronous store makes a step of its own of every
+        worker's gradients, value -= learning_rate * gradient / batch_size, as they come.
         """
 
     @abstractmethod
     def reduce(self, values: Vector) -> Vector:
-        """Sum a short 1-D vector over all workers; counts up to 2**24 and their sums stay exact. Not in the hot loop."""
+        """Sum a short 1-D vector over all workers; counts stay exact up to 2**24. Not for the hot loop."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,0 +1,147 @@
+"""The training loop: epochs of batches, then validation, then one event."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import numpy.typing as npt
+
+from . import meters, schedule, sharding
+from .data import Dataset, Split
+from .events import emit
+from .network import Network
+from .options import Options
+from .stores.base import Array, Store, Vector
+
+_AHEAD = 2  # steps enqueued beyond the one whose outcome is read: keeps the engine busy, and progress honest
+_VALIDATION_BATCH = 256
+
+
+class Trainer:
+    """One worker's run: `options` over `dataset` with `network`, kept in step with the others by `store`."""
+
+    def __init__(self, options: Options, dataset: Dataset, network: Network, store: Store) -> None:
+        self._options = options
+        self._images = dataset.train
+        self._network = network
+        self._store = store
+        self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
+        self._validation = _Validation(dataset.validation, store) if options.validation else None
+        self._steps = sharding.steps_per_epoch(len(dataset.train.images), options.batch_size, store.workers)
+        self._progress = _Progress(store.rank, self._steps)
+
+    def run(self) -> None:
+        """Train and validate every epoch, with an `epoch` event after each."""
+        for epoch in range(1, self._options.epochs + 1):
+            self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> None:
+        meter, waited, start = meters.read(), self._store.wait_seconds, time.perf_counter()
+        trained = self._train(epoch)
+        trained_at, waited = time.perf_counter(), self._store.wait_seconds - waited
+        validated = self._validation.run(self._network) if self._validation else np.zeros(3)
+        sums = self._store.reduce(np.concatenate([trained, validated]))
+        validated_at, spent = time.perf_counter(), meters.read() - meter
+        emit(
+            "epoch",
+            rank=self._store.rank,
+            epoch=epoch,
+            steps=self._steps,
+            images=self._steps * self._options.batch_size,
+            train_seconds=trained_at - start,
+            validation_seconds=validated_at - trained_at if self._validation else 0.0,
+            wait_seconds=waited,
+            cpu_seconds=spent.cpu_seconds,
+            learning_rate=self._rate(epoch, self._steps - 1),
+            **_means("train", sums[:3]),
+            **_means("validation", sums[3:]),
+            bytes_sent=spent.bytes_sent,
+            bytes_received=spent.bytes_received,
+        )
+
+    def _rate(self, epoch: int, step: int) -> float:
+        return schedule.at_step(self._target, (epoch - 1) * self._steps + step, self._options.warmup_steps)
+
+    def _train(self, epoch: int) -> Vector:
+        """Walk this worker's batches; sums of loss, right answers and images, as the forward passes saw them."""
+        images, labels = self._batches(epoch)
+        network, store, batch_size = self._network, self._store, self._options.batch_size
+        outcomes: deque[Array] = deque()
+        sums = np.zeros(2)
+        for step in range(self._steps):
+            store.before_forward()
+            outcomes.append(network.train(images[step], labels[step]))
+            store.step(self._rate(epoch, step), batch_size)
+            if len(outcomes) > _AHEAD:
+                sums += outcomes.popleft().asnumpy()
+                self._progress.report(epoch, step)
+        for outcome in outcomes:
+            sums += outcome.asnumpy()
+        store.before_forward()
+        mx.nd.waitall()
+        return np.append(sums, self._steps * batch_size)
+
+    def _batches(self, epoch: int) -> tuple[list[Array], list[Array]]:
+        """This worker's images and labels in the epoch's order, gathered once, and a view of each batch."""
+        options, store, split = self._options, self._store, self._images
+        shard = sharding.epoch_shard(
+            len(split.images),
+            options.batch_size,
+            rank=store.rank,
+            workers=store.workers,
+            seed=options.seed,
+            epoch=epoch,
+        )
+        images = mx.nd.from_numpy(split.images[shard])
+        labels = mx.nd.from_numpy(split.labels[shard].astype(np.float32))
+        return list(images), list(labels)
+
+
+class _Validation:
+    """This worker's part of the validation images, in batches of one shape: the last is filled up."""
+
+    def __init__(self, split: Split, store: Store) -> None:
+        first, end = sharding.validation_range(len(split.images), store.rank, store.workers)
+        self._count = end - first
+        missing = -self._count % _VALIDATION_BATCH
+        chosen = np.append(np.arange(first, end), np.zeros(missing, np.int64))
+        self._images = self._batched(split.images[chosen])
+        self._labels = self._batched(split.labels[chosen].astype(np.float32))
+
+    @staticmethod
+    def _batched(array: npt.NDArray[Any]) -> list[Array]:
+        return list(mx.nd.from_numpy(array.reshape(-1, _VALIDATION_BATCH, *array.shape[1:])))
+
+    def run(self, network: Network) -> Vector:
+        """Sums of loss, right answers and images."""
+        if not self._count:
+            return np.zeros(3)
+        outcomes = [network.validate(*batch) for batch in zip(self._images, self._labels, strict=True)]
+        per_image = np.concatenate([outcome.asnumpy() for outcome in outcomes], axis=1)[:, : self._count]
+        return np.append(per_image.sum(axis=1, dtype=np.float64), self._count)
+
+
+class _Progress:
+    """`progress` events, one a second at most."""
+
+    def __init__(self, rank: int, steps: int) -> None:
+        self._rank = rank
+        self._steps = steps
+        self._next = 0.0
+
+    def report(self, epoch: int, step: int) -> None:
+        """Say, where a second has passed since the last time, that `step` (from 0) of `epoch` is under way."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + 1.0
+            emit("progress", rank=self._rank, epoch=epoch, step=step + 1, steps=self._steps)
+
+
+def _means(kind: str, sums: Vector) -> dict[str, float | None]:
+    """Mean loss and accuracy from sums of loss, right answers and images; null where there were no images."""
+    loss, correct, images = (float(value) for value in sums)
+    return {f"{kind}_loss": loss / images if images else None, f"{kind}_accuracy": correct / images if images else None}

@@ -1,0 +1,63 @@
+"""The models: what they are made of and their first weights. Pure; `network.py` runs them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+KERNEL = 5
+CLASSES = 10
+
+Weights = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A LeNet: 5x5 convolutions, each with tanh and 2x2 pooling, then dense layers with tanh, then ten classes."""
+
+    side: int
+    """Height and width of the images it sees, padding included."""
+    convolutions: tuple[int, ...]
+    """Filters of each convolution."""
+    hidden: tuple[int, ...]
+    """Units of each hidden dense layer."""
+    pooling: str
+    """`avg` or `max`."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every array, in forward order: weight then bias of each layer."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        channels, side = 1, self.side
+        for number, filters in enumerate(self.convolutions, 1):
+            shapes[f"conv{number}_weight"] = (filters, channels, KERNEL, KERNEL)
+            shapes[f"conv{number}_bias"] = (filters,)
+            channels, side = filters, (side - KERNEL + 1) // 2
+        inputs = channels * side * side
+        for number, units in enumerate((*self.hidden, CLASSES), 1):
+            shapes[f"dense{number}_weight"] = (units, inputs)
+            shapes[f"dense{number}_bias"] = (units,)
+            inputs = units
+        return shapes
+
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+    def first_weights(self, seed: int) -> dict[str, Weights]:
+        """Glorot's uniform initialisation, biases zero; drawn by NumPy, so the same whatever trains it."""
+        random = np.random.RandomState(seed)
+        weights: dict[str, Weights] = {}
+        for name, shape in self.shapes().items():
+            field = math.prod(shape[2:])
+            limit = math.sqrt(6 / ((shape[0] + shape[1]) * field)) if len(shape) > 1 else 0.0
+            weights[name] = random.uniform(-limit, limit, shape).astype(np.float32)
+        return weights
+
+
+ARCHITECTURES = {
+    "lenet5": Architecture(side=32, convolutions=(6, 16), hidden=(120, 84), pooling="avg"),
+    "lenet": Architecture(side=28, convolutions=(20, 50), hidden=(500,), pooling="max"),
+}

@@ -1,0 +1,68 @@
+"""From command line to exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from . import data, options, sharding
+from .errors import ProgramError
+from .events import emit
+from .models import ARCHITECTURES
+
+_EXIT_BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the process's role; exit code 0, or 2 after an `error` event and the same words on stderr."""
+    try:
+        chosen = options.parse(arguments)
+        if os.environ.get("DMLC_ROLE") in {"scheduler", "server"}:
+            _serve()
+        else:
+            _work(chosen)
+    except ProgramError as error:
+        emit("error", message=error.message, remedy=error.remedy)
+        print(f"error: {error.message}\n  try: {error.remedy}", file=sys.stderr)
+        return _EXIT_BAD_INPUT
+    return 0
+
+
+def _serve() -> None:
+    """Be a scheduler or server of MXNet's store: importing MXNet in that role blocks until the job has ended."""
+    import mxnet  # noqa: F401
+
+
+def _work(chosen: options.Options) -> None:
+    """Be a worker: whatever can be wrong with the data is found before the store is opened and others wait."""
+    start = time.perf_counter()
+    architecture = ARCHITECTURES[chosen.model]
+    dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
+    workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+    sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
+    loaded = time.perf_counter()
+
+    from .loop import Trainer
+    from .network import Network
+    from .stores import open_store
+
+    imported = time.perf_counter()
+    with open_store(chosen.kvstore) as store:
+        network = Network(architecture, dataset.side, dataset.maximum)
+        weights = architecture.first_weights(chosen.seed)
+        store.attach(network.lay_out(weights, store.buckets([array.size for array in weights.values()])))
+        trainer = Trainer(chosen, dataset, network, store)
+        emit(
+            "ready",
+            rank=store.rank,
+            workers=store.workers,
+            model=chosen.model,
+            parameters=architecture.parameters(),
+            import_seconds=imported - loaded,
+            data_seconds=loaded - start,
+            store_seconds=time.perf_counter() - imported,
+        )
+        trainer.run()
+        emit("done", rank=store.rank, epochs=chosen.epochs, weights_sha256=network.digest())

@@ -1,0 +1,40 @@
+"""No store: every worker trains alone on its shard, nothing is sent. The control for all others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import mxnet as mx
+
+from .base import Parameter, Store, Vector
+from .update import Update
+
+
+class NoStore(Store):
+    """`workers` models that never meet. `rank` and `workers` come from the environment; alone where that is empty.
+
+    Losses and accuracies are of this worker's own model and shards: `reduce` has nobody to ask.
+    """
+
+    name = "none"
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("HARNESS_WORKER_RANK", "0"))
+        self.workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+
+    def attach(self, parameters: Sequence[Parameter]) -> None:
+        """Keep own values: the same seed gives every worker the same ones."""
+        self._update = Update(parameters, [parameter.gradient for parameter in parameters])
+
+    def step(self, learning_rate: float, batch_size: int) -> None:
+        """Apply own gradients."""
+        self._update(learning_rate / batch_size)
+
+    def reduce(self, values: Vector) -> Vector:
+        """Give the values back."""
+        return values
+
+    def close(self) -> None:
+        """Wait for the engine to come to rest."""
+        mx.nd.waitall()

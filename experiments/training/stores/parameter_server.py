@@ -1,0 +1,128 @@
+"""MXNet's own distributed key-value store: gradients go to servers, which add them up.
+
+`dist_sync` adds on the servers and updates on the workers: the sums come back, and each worker makes the same step.
+MXNet's own default updates on the servers, with an optimizer that worker 0 pickles and sends there. The bytes on the
+wire are the same, but every key's update then runs in the server's Python, and the learning rate cannot change without
+another pickle. `dist_async` has no such choice: its servers must update, so it pickles.
+
+How arrays are spread over servers is MXNet's: MXNET_KVSTORE_BIGARRAY_BOUND, set by the experiment's environment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import mxnet as mx
+import numpy as np
+
+from ..errors import ProgramError
+from .base import Array, Parameter, Store, Vector
+from .update import Update
+
+_REQUIRED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
+
+
+class ParameterServerStore(Store):
+    """What the synchronous and the asynchronous store share: keys, the first values, sums of metrics, waiting."""
+
+    def __init__(self) -> None:
+        missing = [name for name in _REQUIRED if not os.environ.get(name)]
+        if missing or os.environ.get("DMLC_ROLE") != "worker":
+            raise ProgramError(
+                f"the store {self.name} needs a scheduler and servers, and the environment names none",
+                "start the program through `harness sweep`, or use --kvstore none",
+            )
+        self._kv = mx.kv.create(self.name)
+        self.rank = self._kv.rank
+        self.workers = self._kv.num_workers
+        self._reductions = 0
+
+    def attach(self, parameters: Sequence[Parameter]) -> None:
+        """Give the servers worker 0's values (`init` ends in a barrier, so no push comes too early) and take them."""
+        self._keys = [str(number) for number in range(len(parameters))]
+        self._values = [parameter.value for parameter in parameters]
+        self._gradients = [parameter.gradient for parameter in parameters]
+        self._kv.init(self._keys, self._values)
+        self._kv.pull(self._keys, out=self._values)
+        mx.nd.waitall()
+
+    @abstractmethod
+    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+        """Enqueue one exchange and what applies it."""
+
+    def step(self, learning_rate: float, batch_size: int) -> None:
+        """Exchange and apply. The engine sends each gradient once it is ready, while backward goes on."""
+        self._enqueue(learning_rate, batch_size)
+        for gradient in self._gradients:
+            gradient.wait_to_read()
+        ready = time.perf_counter()
+        for value in self._values:
+            value.wait_to_read()
+        self.wait_seconds += time.perf_counter() - ready
+
+    def reduce(self, values: Vector) -> Vector:
+        """Sum over workers, under a key of its own for every call: a key that was updated keeps its past."""
+        self._reductions += 1
+        key = f"reduction{self._reductions}"
+        total = mx.nd.zeros(values.shape)
+        self._kv.init(key, total)
+        self._add_up(key, mx.nd.array(values, dtype="float32"), total)
+        return np.asarray(total.asnumpy(), np.float64)
+
+    @abstractmethod
+    def _add_up(self, key: str, part: Array, total: Array) -> None:
+        """Fill `total` with the sum of all workers' `part` under a fresh key that holds zeros."""
+
+    def close(self) -> None:
+        """Wait until every worker is here: a worker's exit would end the others' servers."""
+        mx.nd.waitall()
+        self._kv._barrier()
+
+
+class SynchronousStore(ParameterServerStore):
+    """`dist_sync`: all workers' gradients are summed before anybody goes on."""
+
+    name = "dist_sync"
+
+    def attach(self, parameters: Sequence[Parameter]) -> None:
+        """As above, and room for the sums beside the gradients, which thereby tell when backward has finished."""
+        super().attach(parameters)
+        self._sums = [mx.nd.zeros(gradient.shape) for gradient in self._gradients]
+        self._update = Update(parameters, self._sums)
+
+    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+        # last layer first: its gradient is ready first
+        for key, gradient, total in zip(self._keys[::-1], self._gradients[::-1], self._sums[::-1], strict=True):
+            self._kv.pushpull(key, gradient, out=total)
+        self._update(learning_rate / (batch_size * self.workers))
+
+    def _add_up(self, key: str, part: Array, total: Array) -> None:
+        self._kv.push(key, part)
+        self._kv.pull(key, out=total)
+
+
+class AsynchronousStore(ParameterServerStore):
+    """`dist_async`: servers apply every worker's gradients as they come; nobody waits for anybody."""
+
+    name = "dist_async"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # rate 1: workers scale their gradients, so that the rate can change from step to step
+        self._kv.set_optimizer(mx.optimizer.SGD(learning_rate=1.0, wd=0.0))
+
+    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+        scale = learning_rate / batch_size
+        for key, gradient, value in zip(self._keys[::-1], self._gradients[::-1], self._values[::-1], strict=True):
+            self._kv.push(key, gradient * scale)
+            self._kv.pull(key, out=value)
+
+    def _add_up(self, key: str, part: Array, total: Array) -> None:
+        self._kv.push(key, -part)
+        self._kv.pull(key, out=total)
+        total.wait_to_read()  # own part has been applied
+        self._kv._barrier()  # and everybody else's
+        self._kv.pull(key, out=total)

@@ -1,0 +1,30 @@
+"""The SGD step on the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mxnet as mx
+
+from .base import Array, Parameter
+
+
+class Update:
+    """value -= scale * gradient for all parameters in one engine operation."""
+
+    def __init__(self, parameters: Sequence[Parameter], gradients: Sequence[Array]) -> None:
+        self._values = [parameter.value for parameter in parameters]
+        self._pairs = [array for pair in zip(self._values, gradients, strict=True) for array in pair]
+        self._ones = (1.0,) * len(self._values)
+        self._zeros = (0.0,) * len(self._values)
+
+    def __call__(self, scale: float) -> None:
+        """Enqueue the step."""
+        mx.nd.multi_sgd_update(
+            *self._pairs,
+            num_weights=len(self._values),
+            lrs=self._ones,
+            wds=self._zeros,
+            rescale_grad=scale,
+            out=self._values,
+        )
