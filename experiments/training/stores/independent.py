@@ -25,7 +25,7 @@ class NoStore(Store):
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
         """Keep own values: the same seed gives every worker the same ones."""
-        self._update = Update(parameters, [parameter.gradient for parameter in parameters])
+        self._update = Update(parameters)
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Apply own gradients."""

@@ -42,9 +42,11 @@ class ParameterServerStore(Store):
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
         """Give the servers worker 0's values (`init` ends in a barrier, so no push comes too early) and take them."""
-        self._keys = [str(number) for number in range(len(parameters))]
-        self._values = [parameter.value for parameter in parameters]
-        self._gradients = [parameter.gradient for parameter in parameters]
+        backward = parameters[::-1]  # MXNet sends in the order of keys, and the last layer's gradient is ready first
+        self._keys = [str(number) for number in range(len(backward))]
+        self._values = [parameter.value for parameter in backward]
+        self._gradients = [parameter.gradient for parameter in backward]
+        self._mark = mx.nd.zeros((1, *parameters[0].gradient.shape[1:]))
         self._kv.init(self._keys, self._values)
         self._kv.pull(self._keys, out=self._values)
         mx.nd.waitall()
@@ -55,9 +57,10 @@ class ParameterServerStore(Store):
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Exchange and apply. The engine sends each gradient once it is ready, while backward goes on."""
+        # backward ends with the first layer's gradient: the mark is there when that is, and before it is sent
+        mx.nd.slice_axis(self._gradients[-1], axis=0, begin=0, end=1, out=self._mark)
         self._enqueue(learning_rate, batch_size)
-        for gradient in self._gradients:
-            gradient.wait_to_read()
+        self._mark.wait_to_read()
         ready = time.perf_counter()
         for value in self._values:
             value.wait_to_read()
@@ -88,15 +91,12 @@ class SynchronousStore(ParameterServerStore):
     name = "dist_sync"
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
-        """As above, and room for the sums beside the gradients, which thereby tell when backward has finished."""
+        """As above, and prepare the workers' own step."""
         super().attach(parameters)
-        self._sums = [mx.nd.zeros(gradient.shape) for gradient in self._gradients]
-        self._update = Update(parameters, self._sums)
+        self._update = Update(parameters)
 
     def _enqueue(self, learning_rate: float, batch_size: int) -> None:
-        # last layer first: its gradient is ready first
-        for key, gradient, total in zip(self._keys[::-1], self._gradients[::-1], self._sums[::-1], strict=True):
-            self._kv.pushpull(key, gradient, out=total)
+        self._kv.pushpull(self._keys, self._gradients)  # in place: the sums overwrite the gradients
         self._update(learning_rate / (batch_size * self.workers))
 
     def _add_up(self, key: str, part: Array, total: Array) -> None:
@@ -116,9 +116,10 @@ class AsynchronousStore(ParameterServerStore):
 
     def _enqueue(self, learning_rate: float, batch_size: int) -> None:
         scale = learning_rate / batch_size
-        for key, gradient, value in zip(self._keys[::-1], self._gradients[::-1], self._values[::-1], strict=True):
-            self._kv.push(key, gradient * scale)
-            self._kv.pull(key, out=value)
+        for gradient in self._gradients:
+            gradient *= scale
+        self._kv.push(self._keys, self._gradients)
+        self._kv.pull(self._keys, out=self._values)
 
     def _add_up(self, key: str, part: Array, total: Array) -> None:
         self._kv.push(key, -part)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import mxnet as mx
 
-from .base import Array, Parameter
+from .base import Parameter
 
 
 class Update:
     """value -= scale * gradient for all parameters in one engine operation."""
 
-    def __init__(self, parameters: Sequence[Parameter], gradients: Sequence[Array]) -> None:
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._values = [parameter.value for parameter in parameters]
-        self._pairs = [array for pair in zip(self._values, gradients, strict=True) for array in pair]
+        self._pairs = [array for each in parameters for array in (each.value, each.gradient)]
         self._ones = (1.0,) * len(self._values)
         self._zeros = (0.0,) * len(self._values)
 
