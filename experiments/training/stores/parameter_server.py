@@ -115,9 +115,8 @@ class AsynchronousStore(ParameterServerStore):
         self._kv.set_optimizer(mx.optimizer.SGD(learning_rate=1.0, wd=0.0))
 
     def _enqueue(self, learning_rate: float, batch_size: int) -> None:
-        scale = learning_rate / batch_size
         for gradient in self._gradients:
-            gradient *= scale
+            gradient[:] *= learning_rate / batch_size
         self._kv.push(self._keys, self._gradients)
         self._kv.pull(self._keys, out=self._values)
 
