@@ -1,1 +1,4 @@
-"""The virtual cluster: root file system, namespaces, links, CPU quotas."""
+"""The virtual cluster: systemd-nspawn nodes on a switch of network namespaces, with a Pi's links and share of CPU.
+
+`harness.virtual.cluster` is the way in; nothing above the transport needs to know that the nodes are virtual.
+"""

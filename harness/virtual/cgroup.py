@@ -1,0 +1,235 @@
+"""Control groups of the nodes: membership, CPU quota, memory limit, and the kill. Version 1 and 2.
+
+Every node has one group, `<cluster prefix>/<node>`, in each hierarchy that matters. Membership is the only identity a
+node's processes have here: nothing is ever stopped by name or by a recorded number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ClusterError
+
+# Short periods keep a throttled node's steps smooth; the kernel takes no quota below 1 ms.
+PERIOD_MICROSECONDS = 10_000
+_LEAST_QUOTA_MICROSECONDS = 1_000
+_MOST_PERIOD_MICROSECONDS = 1_000_000
+_KILL_LIMIT_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Hierarchies:
+    """Mount points: `cpu` and `memory` have those controllers, `others` are the ones systemd needs a place in."""
+
+    version: int
+    cpu: Path
+    memory: Path
+    others: tuple[Path, ...] = ()
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every hierarchy a node has a group in, without repeats."""
+        return tuple(dict.fromkeys((self.cpu, self.memory, *self.others)))
+
+
+def parse_mounts(mountinfo: str) -> Hierarchies | None:
+    """Find the hierarchies in the text of /proc/self/mountinfo; None when cpu or memory is nowhere. Pure."""
+    version1: dict[str, Path] = {}
+    unified: Path | None = None
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        place = Path(before.split(" ")[4])
+        if kind == "cgroup2":
+            unified = unified or place
+        elif kind == "cgroup":
+            for option in options.split(","):
+                version1.setdefault(option, place)
+    if "cpu" in version1 and "memory" in version1:
+        named = version1.get("name=systemd")
+        others = tuple(place for place in (named, unified) if place is not None)
+        return Hierarchies(1, version1["cpu"], version1["memory"], others)
+    return Hierarchies(2, unified, unified) if unified is not None else None
+
+
+def find_hierarchies() -> Hierarchies:
+    """The hierarchies of this machine; ClusterError when the controllers that nodes need are not there."""
+    found = parse_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    if found is not None and found.version == 2:
+        available = (found.cpu / "cgroup.controllers").read_text(encoding="ascii").split()
+        if not {"cpu", "memory"} <= set(available):
+            found = None
+    if found is None:
+        raise ClusterError(
+            "the kernel's cpu and memory cgroup controllers are not available here",
+            "boot with `cgroup_enable=memory` and mount them: mount -t cgroup2 none /sys/fs/cgroup",
+        )
+    return found
+
+
+def quota_and_period(fraction: float) -> tuple[int, int]:
+    """CPU quota and period in microseconds for `fraction` cores. Pure."""
+    period = max(PERIOD_MICROSECONDS, round(_LEAST_QUOTA_MICROSECONDS / fraction))
+    period = min(period, _MOST_PERIOD_MICROSECONDS)
+    return max(_LEAST_QUOTA_MICROSECONDS, round(fraction * period)), period
+
+
+class NodeGroup:
+    """The control group of one node, in all hierarchies."""
+
+    def __init__(self, hierarchies: Hierarchies, cluster: str, node: str) -> None:
+        self._hierarchies = hierarchies
+        self._path = Path(cluster) / node
+
+    def _in(self, hierarchy: Path) -> Path:
+        return hierarchy / self._path
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The node's directory in each hierarchy."""
+        return tuple(self._in(hierarchy) for hierarchy in self._hierarchies.all)
+
+    def create(self) -> None:
+        """Make the group where it is missing."""
+        try:
+            for directory in self.directories:
+                directory.mkdir(parents=True, exist_ok=True)
+            if self._hierarchies.version == 2:
+                root = self._hierarchies.cpu
+                for parent in (root, root / self._path.parent):
+                    (parent / "cgroup.subtree_control").write_text("+cpu +memory", encoding="ascii")
+        except OSError as error:
+            raise ClusterError(
+                f"control group {self._path} cannot be made: {error}", "run as root, not inside a container"
+            ) from error
+
+    def join(self) -> None:
+        """Move the calling process into the group; for use between fork and exec."""
+        for directory in self.directories:
+            (directory / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+    def set_quota(self, fraction: float | None) -> None:
+        """Limit the group to `fraction` cores; None lifts the limit."""
+        directory = self._in(self._hierarchies.cpu)
+        if self._hierarchies.version == 2:
+            limit = "max" if fraction is None else "{} {}".format(*quota_and_period(fraction))
+            (directory / "cpu.max").write_text(limit, encoding="ascii")
+            return
+        quota_file = directory / "cpu.cfs_quota_us"
+        # lifted first, so that no step on the way is a quota the kernel refuses for the old period
+        quota_file.write_text("-1", encoding="ascii")
+        if fraction is not None:
+            quota, period = quota_and_period(fraction)
+            (directory / "cpu.cfs_period_us").write_text(str(period), encoding="ascii")
+            quota_file.write_text(str(quota), encoding="ascii")
+
+    def quota(self) -> float | None:
+        """The limit in force, in cores; None where there is none."""
+        directory = self._in(self._hierarchies.cpu)
+        try:
+            if self._hierarchies.version == 2:
+                quota, period = (directory / "cpu.max").read_text(encoding="ascii").split()
+            else:
+                quota = (directory / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+                period = (directory / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+
+    def set_memory(self, size: int) -> None:
+        """Limit the group's memory to `size` bytes, without swap."""
+        directory = self._in(self._hierarchies.memory)
+        if self._hierarchies.version == 2:
+            limits = {"memory.max": size, "memory.swap.max": 0}
+        else:
+            # the sum's limit may never be below the memory's: lift it, set the memory's, set it
+            limits = {"memory.memsw.limit_in_bytes": -1, "memory.limit_in_bytes": size}
+        for file, value in limits.items():
+            if (directory / file).exists():
+                (directory / file).write_text(str(value), encoding="ascii")
+        both = directory / "memory.memsw.limit_in_bytes"
+        if both.exists():
+            both.write_text(str(size), encoding="ascii")
+
+    def memory(self) -> int | None:
+        """The memory limit in force in bytes; None where there is no group or limit."""
+        file = "memory.max" if self._hierarchies.version == 2 else "memory.limit_in_bytes"
+        try:
+            text = (self._in(self._hierarchies.memory) / file).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return None
+        return None if text == "max" else int(text)
+
+    def memory_used(self) -> int | None:
+        """Memory that the group uses, page cache included, in bytes; None where there is no group."""
+        file = "memory.current" if self._hierarchies.version == 2 else "memory.usage_in_bytes"
+        try:
+            return int((self._in(self._hierarchies.memory) / file).read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+
+    def processes(self) -> set[int]:
+        """Numbers of the processes in the group and all groups below it."""
+        return {process for directory in self.directories for process in _processes_below(directory)}
+
+    def kill(self) -> None:
+        """Kill every process of the group and wait until none is left; ClusterError when some stay."""
+        deadline = time.monotonic() + _KILL_LIMIT_SECONDS
+        while remaining := self.processes():
+            for process in remaining:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"processes {sorted(remaining)} of {self._path} do not die",
+                    "they wait for the kernel: see `ps -eo pid,stat,wchan:30,args`, then run `harness cluster down` again",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def remove(self) -> None:
+        """Remove the group's (empty) directories."""
+        for directory in self.directories:
+            remove_tree(directory)
+
+
+def cluster_nodes(hierarchies: Hierarchies, cluster: str) -> list[str]:
+    """Names of the nodes that have a group in any hierarchy under `cluster`."""
+    return sorted(
+        {
+            directory.name
+            for hierarchy in hierarchies.all
+            if (hierarchy / cluster).is_dir()
+            for directory in (hierarchy / cluster).iterdir()
+            if directory.is_dir()
+        }
+    )
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove an empty control group with all below it; nothing happens where it is gone."""
+    deadline = time.monotonic() + _KILL_LIMIT_SECONDS
+    for place, _, _ in os.walk(directory, topdown=False):
+        while True:
+            try:
+                Path(place).rmdir()
+                break
+            except FileNotFoundError:
+                break
+            except OSError as error:  # busy for a moment after the last process has gone
+                if time.monotonic() > deadline:
+                    raise ClusterError(f"control group {place} cannot be removed: {error}", "run it again") from error
+                time.sleep(_POLL_SECONDS)
+
+
+def _processes_below(directory: Path) -> set[int]:
+    found: set[int] = set()
+    for place, _, _ in os.walk(directory):
+        with contextlib.suppress(FileNotFoundError, OSError):
+            found.update(int(line) for line in (Path(place) / "cgroup.procs").read_text(encoding="ascii").split())
+    return found - {0}

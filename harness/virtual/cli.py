@@ -1,0 +1,147 @@
+"""Verbs of `harness cluster`: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import EXIT_CLUSTER, HarnessError
+from harness.virtual import cluster
+from harness.virtual.names import DEFAULT_NAME, DEFAULT_SUBNET
+from harness.virtual.profile import PROFILES
+from harness.virtual.state import Options
+
+app = typer.Typer(no_args_is_help=True, help="A virtual Pi cluster on this machine (root, Linux).")
+node_app = typer.Typer(no_args_is_help=True, help="Do to one node what happens to boards: power, cable, speed.")
+app.add_typer(node_app, name="node")
+
+Name = Annotated[str, typer.Option("--name", help="Name of the cluster.")]
+NodeName = Annotated[str, typer.Argument(help="Name of the node, such as node02.")]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command()
+def up(
+    nodes: Annotated[int, typer.Option(help="Number of nodes.")] = 4,
+    link: Annotated[str, typer.Option(help="Rate of every node's link, both ways.")] = "100mbit",
+    controller_link: Annotated[str, typer.Option(help="Rate of the controller's link; `none` for no limit.")] = "none",
+    profile: Annotated[str, typer.Option(help=f"Board whose speed nodes have: {', '.join(PROFILES)}.")] = "pi3",
+    cpu: Annotated[float | None, typer.Option(help="Cores a node may use, instead of the profile's rule.")] = None,
+    memory: Annotated[str, typer.Option(help="Memory of a node.")] = "1GiB",
+    subnet: Annotated[str, typer.Option(help="Addresses inside the cluster's own namespaces.")] = DEFAULT_SUBNET,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Bring the cluster up, resize it, or repair it: whatever is missing from what is asked."""
+    options = Options(name, nodes, link, controller_link, profile, cpu, memory, subnet)
+    changes = cluster.up(options, _say)
+    for change in changes:
+        typer.echo(change)
+    if not changes:
+        typer.echo("nothing to change")
+    typer.echo(f"inventory: {cluster.inventory(name)}")
+
+
+@app.command()
+def down(name: Name = DEFAULT_NAME) -> None:
+    """Remove the cluster and everything it made."""
+    typer.echo(
+        f"virtual cluster {name} removed" if cluster.down(name, _say) else f"no virtual cluster {name}: nothing to do"
+    )
+
+
+@app.command()
+def status(
+    name: Name = DEFAULT_NAME, as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False
+) -> None:
+    """Show the nodes; exit 0 when all are up, else 4."""
+    nodes = cluster.status(name)
+    if as_json:
+        typer.echo(json.dumps([asdict(node) | {"up": node.is_up} for node in nodes], indent=2))
+    else:
+        Console().print(_table(nodes))
+    if not all(node.is_up for node in nodes):
+        raise typer.Exit(EXIT_CLUSTER)
+
+
+@app.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def execute(context: typer.Context, name: Name = DEFAULT_NAME) -> None:
+    """Run a command on the controller's port of the switch: harness cluster exec -- COMMAND."""
+    cluster.execute(name, context.args)
+
+
+@app.command()
+def inventory(name: Name = DEFAULT_NAME) -> None:
+    """Print the path of the cluster's Ansible inventory."""
+    typer.echo(cluster.inventory(name))
+
+
+@node_app.command("off")
+def power_off(node: NodeName, name: Name = DEFAULT_NAME) -> None:
+    """Pull the plug; the disk stays."""
+    cluster.power_off(name, node)
+
+
+@node_app.command("on")
+def power_on(node: NodeName, name: Name = DEFAULT_NAME) -> None:
+    """Start a node that is off."""
+    cluster.power_on(name, node)
+
+
+@node_app.command("cut")
+def cut_link(node: NodeName, name: Name = DEFAULT_NAME) -> None:
+    """Unplug the network cable."""
+    cluster.cut_link(name, node)
+
+
+@node_app.command("restore")
+def restore_link(node: NodeName, name: Name = DEFAULT_NAME) -> None:
+    """Plug the network cable in again."""
+    cluster.restore_link(name, node)
+
+
+@node_app.command("quota")
+def set_quota(
+    node: NodeName,
+    cores: Annotated[float | None, typer.Argument(help="Cores the node may use; leave out for no limit.")] = None,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Change one node's share of CPU until the next `up`."""
+    cluster.set_quota(name, node, cores)
+
+
+def _table(nodes: list[cluster.NodeStatus]) -> Table:
+    table = Table("node", "address", "state", "ssh", "cpu (cores)", "memory (MiB)", "link")
+    for node in nodes:
+        table.add_row(
+            node.name,
+            node.address,
+            node.state,
+            "yes" if node.ssh else "no",
+            "no limit" if node.quota is None else f"{node.quota:.3f}",
+            "no limit" if node.memory is None else f"{node.memory / 2**20:.0f}",
+            node.link,
+        )
+    return table
+
+
+def main() -> None:
+    """Run the verbs on their own: python -m harness.virtual.cli."""
+    try:
+        app()
+    except HarnessError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        if error.remedy:
+            typer.echo(f"  try: {error.remedy}", err=True)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""One node as a machine: its disk (an overlay of the shared root file system) and its systemd-nspawn."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from harness.errors import ClusterError
+from harness.virtual import namespace
+from harness.virtual.cgroup import NodeGroup
+from harness.virtual.command import run
+from harness.virtual.names import Node
+from harness.virtual.rootfs import USER
+
+_LOG_LINES = 15
+
+
+class Machine:
+    """The node's side on this machine, in `directory`; what it does to the world is idempotent."""
+
+    def __init__(self, node: Node, directory: Path, group: NodeGroup) -> None:
+        self.node = node
+        self.group = group
+        self._directory = directory
+        self._root = directory / "root"
+        self._finished = directory / "disk"
+        self._console = directory / "console.log"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the node has any process."""
+        return bool(self.group.processes())
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether the node's disk was finished."""
+        return self._finished.is_file()
+
+    def make_disk(self, rootfs: Path, host_key: Path, authorized_key: str) -> None:
+        """Give the node a fresh disk over `rootfs`, with its name, host key and the user's key."""
+        self.remove_disk()
+        for name in ("upper", "work", "root"):
+            (self._directory / name).mkdir(parents=True)
+        (self._directory / "rootfs").symlink_to(rootfs)
+        self.mount()
+        _write(self._root / "etc/hostname", f"{self.node.name}\n")
+        _write(self._root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {self.node.name}\n")
+        target = self._root / "etc/ssh/ssh_host_ed25519_key"
+        _write(target, host_key.read_text(encoding="ascii"), 0o600)
+        _write(target.with_suffix(".pub"), host_key.with_name(host_key.name + ".pub").read_text(encoding="ascii"))
+        self._authorize(authorized_key)
+        self._finished.touch()
+
+    def _authorize(self, key: str) -> None:
+        home = self._root / "home" / USER
+        owner = home.stat()
+        directory = home / ".ssh"
+        directory.mkdir(mode=0o700)
+        file = directory / "authorized_keys"
+        _write(file, f"{key}\n", 0o600)
+        for path in (directory, file):
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+    def mount(self) -> None:
+        """Mount the disk where it is not mounted."""
+        if self._root.is_mount():
+            return
+        lower = (self._directory / "rootfs").resolve()
+        options = f"lowerdir={lower},upperdir={self._directory / 'upper'},workdir={self._directory / 'work'}"
+        run(
+            ["mount", "-t", "overlay", self.node.namespace, "-o", options, str(self._root)],
+            remedy="put the state on a plain file system such as ext4: HARNESS_STATE_DIR=/var/lib/harness",
+        )
+
+    def unmount(self) -> None:
+        """Unmount the disk where it is mounted."""
+        while self._root.is_mount():
+            run(["umount", str(self._root)])
+
+    def remove_disk(self) -> None:
+        """Remove the disk and all the node wrote."""
+        self._finished.unlink(missing_ok=True)
+        self.unmount()
+        if self._directory.exists():
+            shutil.rmtree(self._directory)
+
+    def start(self, memory: int) -> None:
+        """Boot the node inside its control group with `memory` bytes and no CPU limit; returns at once."""
+        self.mount()
+        self.group.create()
+        self.group.set_memory(memory)
+        self.group.set_quota(None)
+        with self._console.open("wb") as console:
+            subprocess.Popen(
+                self.arguments(),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=self.group.join,  # noqa: PLW1509 - no other thread runs when nodes are started
+                # only its network is the node's to set
+                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+                cwd="/",
+            )
+
+    def arguments(self) -> list[str]:
+        """The command that is the node."""
+        return [
+            "systemd-nspawn",
+            "--quiet",
+            "--settings=no",
+            "--register=no",
+            "--keep-unit",
+            "--boot",
+            f"--directory={self._root}",
+            f"--network-namespace-path={namespace.NAMESPACES / self.node.namespace}",
+            f"--machine={self.node.namespace}",
+            f"--hostname={self.node.name}",
+            "--link-journal=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--console=read-only",
+            "--suppress-sync=yes",
+        ]
+
+    def stop(self) -> None:
+        """Pull the plug: kill everything the node runs; its disk stays."""
+        self.group.kill()
+
+    def failure(self, message: str) -> ClusterError:
+        """An error about this node, with the end of its console."""
+        lines: list[str] = []
+        if self._console.is_file():
+            lines = self._console.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        console = "".join(f"\n    {line}" for line in lines)
+        return ClusterError(
+            f"{self.node.name}: {message}{console}", f"see {self._console}; `harness cluster up` tries again"
+        )
+
+
+def _write(file: Path, text: str, mode: int = 0o644) -> None:
+    file.unlink(missing_ok=True)
+    file.touch(mode=mode)
+    file.chmod(mode)
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,211 @@
+"""The switch, its ports and their rates, all inside namespaces.
+
+A node's cable, seen from the node (everything but `eth0` is in the switch's namespace, out of the node's reach):
+
+    eth0 [tbf] === node01 [tbf] - node01-b (bridge) - node01-u [tbf] === node01-d - switch (bridge)
+
+`node01` shapes what goes to the node, `node01-u` what comes from it. The node's own `eth0` is shaped alike only so that
+its sockets feel a full network card, as a board's do; when a node removes that, `node01-u` still holds.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import ClusterError
+from harness.virtual import namespace
+from harness.virtual.command import run
+from harness.virtual.names import AddressPlan, Node, controller_namespace, is_namespace_of, switch_namespace
+
+SWITCH = "switch"
+CONTROLLER_PORT = "controller"
+NODE_INTERFACE = "eth0"
+# Ethernet's preamble, check sum and gap, which the kernel does not count: 100mbit then carries 94.1 Mbit/s of TCP data.
+OVERHEAD_BYTES = 24
+# What waits at a port before the switch drops. Small switches push back instead of dropping (802.3x), hence the depth.
+BUFFER_SECONDS = 0.05
+_BURST_SECONDS = 0.0004
+_LEAST_BURST_BYTES = 3_100  # two full frames
+_REMEDY = (
+    "the kernel may lack it: run `modprobe -a veth bridge sch_tbf overlay`, or install a full kernel "
+    "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
+)
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of the switch as it is: `rate` as it was marked when it was finished (None: unfinished), `connected`."""
+
+    rate: str | None
+    connected: bool
+
+
+def shaping(rate: int) -> str:
+    """The tbf qdisc that carries `rate` bits per second, as tc's arguments. Pure."""
+    burst = max(_LEAST_BURST_BYTES, round(rate / 8 * _BURST_SECONDS))
+    return f"tbf rate {rate}bit burst {burst} latency {BUFFER_SECONDS * 1000:.0f}ms overhead {OVERHEAD_BYTES}"
+
+
+def switch_commands() -> list[str]:
+    """`ip -batch` lines that make the switch. Pure."""
+    return [
+        f"link add {SWITCH} type bridge stp_state 0 forward_delay 0",
+        f"link set {SWITCH} addrgenmode none",
+        f"link set {SWITCH} up",
+    ]
+
+
+def cable_commands(node: Node) -> list[str]:
+    """`ip -batch` lines, for the switch's namespace, that plug in `node`. Pure."""
+    port, bridge, up, down = cable_interfaces(node)
+    return [
+        f"link add {port} type veth peer name {NODE_INTERFACE} address {node.mac} netns {node.namespace}",
+        f"link add {bridge} type bridge stp_state 0 forward_delay 0",
+        f"link add {up} type veth peer name {down}",
+        *(f"link set {interface} addrgenmode none" for interface in (port, bridge, up, down)),
+        f"link set {port} master {bridge}",
+        f"link set {up} master {bridge}",
+        f"link set {down} master {SWITCH}",
+        *(f"link set {interface} up" for interface in (port, bridge, up, down)),
+    ]
+
+
+def cable_interfaces(node: Node) -> tuple[str, str, str, str]:
+    """Names of the cable's interfaces in the switch's namespace: port, bridge, upper and lower end. Pure."""
+    return node.name, f"{node.name}-b", f"{node.name}-u", f"{node.name}-d"
+
+
+def end_commands(address: str, prefix_length: int) -> list[str]:
+    """`ip -batch` lines for the namespace at the other end of a port. Pure."""
+    return [
+        "link set lo up",
+        f"link set {NODE_INTERFACE} addrgenmode none",
+        f"address add {address}/{prefix_length} brd + dev {NODE_INTERFACE}",
+        f"link set {NODE_INTERFACE} up",
+    ]
+
+
+def ensure_switch(cluster: str, plan: AddressPlan, controller_rate: str, rate: int | None) -> bool:
+    """Make the switch and the controller's port where they are missing; say whether anything was made or changed.
+
+    `controller_rate` is the mark the port gets (the user's words), `rate` its bits per second, None for no limit.
+    """
+    switch, controller = switch_namespace(cluster), controller_namespace(cluster)
+    if not namespace.exists(switch):
+        run(["ip", "netns", "add", switch])
+        _batch(switch, switch_commands())
+    elif SWITCH not in _links(switch):
+        raise ClusterError(
+            f"the switch of cluster {cluster} is half made", f"run `harness cluster down --name {cluster}` first"
+        )
+    port = ports(cluster).get(CONTROLLER_PORT)
+    if port is not None and port.rate == controller_rate and namespace.exists(controller):
+        return False
+    if port is None or port.rate is None or not namespace.exists(controller):
+        remove_namespace(controller)
+        _remove_link(switch, CONTROLLER_PORT)
+        run(["ip", "netns", "add", controller])
+        mac = f"02:00:{plan.subnet.network_address.packed.hex(':')[:-3]}:fe"
+        _batch(
+            switch,
+            [
+                f"link add {CONTROLLER_PORT} type veth peer name {NODE_INTERFACE} address {mac} netns {controller}",
+                f"link set {CONTROLLER_PORT} addrgenmode none",
+                f"link set {CONTROLLER_PORT} master {SWITCH}",
+                f"link set {CONTROLLER_PORT} up",
+            ],
+        )
+        _batch(controller, end_commands(plan.controller, plan.prefix_length))
+    _shape(switch, CONTROLLER_PORT, rate)
+    _shape(controller, NODE_INTERFACE, rate)
+    _mark(switch, CONTROLLER_PORT, controller_rate)
+    return True
+
+
+def connect(node: Node, plan: AddressPlan, link: str, rate: int) -> None:
+    """Give `node` a fresh namespace, plugged into the switch at `rate` bits per second, marked `link`."""
+    switch = switch_namespace(node.cluster)
+    disconnect(node)
+    run(["ip", "netns", "add", node.namespace])
+    _batch(switch, cable_commands(node))
+    _batch(node.namespace, end_commands(node.address, plan.prefix_length))
+    set_rate(node, link, rate)
+
+
+def set_rate(node: Node, link: str, rate: int) -> None:
+    """Shape `node`'s link both ways to `rate` bits per second, and mark its port `link`: it is then finished."""
+    switch = switch_namespace(node.cluster)
+    port, _, up, _ = cable_interfaces(node)
+    _shape(switch, port, rate)
+    _shape(switch, up, rate)
+    _shape(node.namespace, NODE_INTERFACE, rate)
+    _mark(switch, port, link)
+
+
+def disconnect(node: Node) -> None:
+    """Remove `node`'s cable and namespace, as far as they are there."""
+    switch = switch_namespace(node.cluster)
+    remove_namespace(node.namespace)
+    if namespace.exists(switch):
+        port, bridge, up, _ = cable_interfaces(node)
+        for interface in (port, bridge, up):  # the lower end goes with the upper
+            _remove_link(switch, interface)
+
+
+def set_connected(node: Node, connected: bool) -> None:
+    """Plug in or unplug `node`'s cable at the switch; the node sees its carrier go."""
+    _batch(switch_namespace(node.cluster), [f"link set {node.name} {'up' if connected else 'down'}"])
+
+
+def ports(cluster: str) -> dict[str, Port]:
+    """The switch's ports by name (nodes' names and `controller`); empty where there is no switch."""
+    switch = switch_namespace(cluster)
+    if not namespace.exists(switch):
+        return {}
+    inner = ("-b", "-u", "-d")
+    return {
+        name: Port(link.get("ifalias"), "UP" in link["flags"])
+        for name, link in _links(switch).items()
+        if name not in (SWITCH, "lo") and not name.endswith(inner)
+    }
+
+
+def namespaces_of(cluster: str) -> list[str]:
+    """Names of the cluster's namespaces that are there."""
+    if not namespace.NAMESPACES.is_dir():
+        return []
+    return sorted(path.name for path in namespace.NAMESPACES.iterdir() if is_namespace_of(cluster, path.name))
+
+
+def remove_namespace(name: str) -> None:
+    """Remove network namespace `name` where it is there."""
+    if namespace.exists(name):
+        run(["ip", "netns", "delete", name])
+
+
+def _links(name: str) -> dict[str, dict[str, Any]]:
+    links = json.loads(run(["ip", "-n", name, "-json", "link", "show"]) or "[]")
+    return {link["ifname"]: link for link in links}
+
+
+def _remove_link(name: str, interface: str) -> None:
+    if interface in _links(name):
+        run(["ip", "-n", name, "link", "delete", interface])
+
+
+def _batch(name: str, lines: list[str]) -> None:
+    run(["ip", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
+
+
+def _shape(name: str, interface: str, rate: int | None) -> None:
+    if rate is None:
+        if "tbf" in run(["tc", "-n", name, "qdisc", "show", "dev", interface]):
+            run(["tc", "-n", name, "qdisc", "delete", "dev", interface, "root"])
+        return
+    run(["tc", "-n", name, "qdisc", "replace", "dev", interface, "root", *shaping(rate).split()], remedy=_REMEDY)
+
+
+def _mark(name: str, interface: str, text: str) -> None:
+    run(["ip", "-n", name, "link", "set", "dev", interface, "alias", text])

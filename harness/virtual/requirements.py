@@ -1,0 +1,55 @@
+"""What this machine needs for a virtual cluster, checked before anything is made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from harness.errors import BadInputError, ClusterError
+
+# command: Debian package
+_COMMANDS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "mount": "mount",
+    "umount": "mount",
+    "chroot": "coreutils",
+}
+
+
+def require_root() -> None:
+    """BadInputError for anyone but root on Linux."""
+    if platform.system() != "Linux":
+        raise BadInputError("virtual clusters need Linux", "use `-i inventory/local` here")
+    if os.geteuid() != 0:
+        raise BadInputError("virtual clusters need root", "run it with sudo, or use `-i inventory/local`")
+
+
+def missing_packages() -> list[str]:
+    """Debian packages whose commands are not there."""
+    # sbin is not on everyone's path, and the tools live there
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return sorted({package for command, package in _COMMANDS.items() if shutil.which(command, path=path) is None})
+
+
+def require_all() -> None:
+    """Raise BadInputError or ClusterError naming what is missing and the command that gets it."""
+    require_root()
+    if missing := missing_packages():
+        raise BadInputError(f"missing packages: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+    if "\toverlay\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
+        loaded = (
+            shutil.which("modprobe")
+            and subprocess.run(["modprobe", "overlay"], check=False, timeout=30).returncode == 0
+        )
+        if not loaded:
+            raise ClusterError(
+                "this kernel has no overlay file system", "run `modprobe overlay`, or install a full kernel"
+            )

@@ -1,0 +1,174 @@
+"""What a virtual cluster leaves on this machine, where, and whose it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import paths
+from harness.errors import BadInputError, ClusterError
+from harness.virtual.lock import exclusive
+from harness.virtual.names import DEFAULT_SUBNET, checked_name
+
+# One per machine whatever the state directories: namespaces and control groups are the machine's.
+CLAIMS = Path("/run/harness")
+_LOCK_LIMIT_SECONDS = 120.0
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9._/@+=-]+")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule)."""
+
+    name: str
+    nodes: int
+    link: str = "100mbit"
+    controller_link: str = "none"
+    profile: str = "pi3"
+    cpu: float | None = None
+    memory: str = "1GiB"
+    subnet: str = DEFAULT_SUBNET
+
+
+@dataclass(frozen=True)
+class Places:
+    """Every path of one cluster."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        """All state."""
+        return paths.state_directory() / self.name
+
+    @property
+    def record(self) -> Path:
+        """What the cluster is, as JSON."""
+        return self.directory / "cluster.json"
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory."""
+        return self.directory / "inventory" / "hosts.yml"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The pinned host keys."""
+        return self.directory / "inventory" / "known_hosts"
+
+    @property
+    def key(self) -> Path:
+        """The user's SSH key."""
+        return self.directory / "keys" / "id_ed25519"
+
+    def host_key(self, node: str) -> Path:
+        """The host key of node `node`."""
+        return self.directory / "keys" / f"{node}_host_ed25519"
+
+    def node(self, node: str) -> Path:
+        """Disk and console of node `node`."""
+        return self.directory / "nodes" / node
+
+    @property
+    def claim(self) -> Path:
+        """Directory that says, for the whole machine, whose the name is."""
+        return CLAIMS / self.name
+
+    @property
+    def lock(self) -> Path:
+        """Lock of the cluster, beside the claim."""
+        return CLAIMS / f"{self.name}.lock"
+
+    @property
+    def ssh_masters(self) -> Path:
+        """Ansible's SSH control sockets; short, since a socket's path may have 108 bytes."""
+        return self.claim / "ssh"
+
+    @property
+    def machine_network(self) -> Path:
+        """The machine's own network namespace, bound here for commands that must leave the cluster's."""
+        return self.claim / "machine_network"
+
+    @property
+    def owner(self) -> Path:
+        """File in the claim that holds the state directory's path."""
+        return self.claim / "state_directory"
+
+
+def places_of(name: str) -> Places:
+    """The paths of cluster `name`; BadInputError when name or state directory cannot be used."""
+    places = Places(checked_name(name))
+    if not places.directory.is_absolute() or not _PLAIN_PATH.fullmatch(str(places.directory)):
+        raise BadInputError(
+            f"state directory {places.directory} cannot be used: it goes into mount options and SSH's configuration",
+            "set HARNESS_STATE_DIR to an absolute path of letters, digits and ._/@+=-",
+        )
+    return places
+
+
+@contextmanager
+def locked(places: Places) -> Iterator[None]:
+    """Hold the cluster's lock; ClusterError when another command keeps it for minutes."""
+    with exclusive(places.lock, limit=_LOCK_LIMIT_SECONDS, doing=f"works on virtual cluster {places.name}"):
+        yield
+
+
+def claim(places: Places) -> None:
+    """Take the name for this state directory; call it under the lock. ClusterError when it is another's."""
+    owner = owner_of(places)
+    if owner is not None and owner != places.directory:
+        raise ClusterError(
+            f"a virtual cluster {places.name} is up already, with its state in {owner}",
+            f"use another --name, or set HARNESS_STATE_DIR={owner.parent}",
+        )
+    places.ssh_masters.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(places.owner, f"{places.directory}\n")
+
+
+def owner_of(places: Places) -> Path | None:
+    """State directory of the cluster that has the name now, or None."""
+    try:
+        return Path(places.owner.read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return None
+
+
+def read_record(places: Places) -> dict[str, Any] | None:
+    """What `up` wrote about the cluster, or None."""
+    try:
+        record = json.loads(places.record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ClusterError(
+            f"{places.record} is damaged: {error}", f"run `harness cluster down --name {places.name}`"
+        ) from error
+    return record if isinstance(record, dict) else None
+
+
+def options_of(record: dict[str, Any]) -> Options:
+    """The options a record was made with."""
+    return Options(**record["options"])
+
+
+def options_json(options: Options) -> dict[str, Any]:
+    """The record's form of `options`."""
+    return asdict(options)
+
+
+def write_atomically(file: Path, text: str) -> bool:
+    """Write `file` whole or not at all; return whether its content changed."""
+    try:
+        if file.read_text(encoding="utf-8") == text:
+            return False
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = file.with_name(file.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+    return True
