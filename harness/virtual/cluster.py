@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import harness
-from harness import paths
 from harness.errors import BadInputError, ClusterError
 from harness.virtual import cgroup, keys, namespace, network, processes, profile, requirements, rootfs, ssh
 from harness.virtual.inventory import inventory_text
@@ -182,17 +181,6 @@ def execute(name: str, command: list[str]) -> NoReturn:
         os.execvpe(command[0], command, environment)  # noqa: S606
     except OSError as error:
         raise BadInputError(f"{command[0]} cannot be run: {error.strerror}", "check the command after `--`") from error
-
-
-def default_inventory() -> Path | None:
-    """Inventory of the virtual cluster that is up (the newest where there are several), or None."""
-    found = [
-        places
-        for record in paths.state_directory().glob("*/cluster.json")
-        if (places := Places(record.parent.name)).inventory.is_file()
-        and namespace.exists(controller_namespace(places.name))
-    ]
-    return max(found, key=lambda places: places.record.stat().st_mtime).inventory if found else None
 
 
 def inventory(name: str) -> Path:

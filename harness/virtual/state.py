@@ -12,8 +12,9 @@ from typing import Any
 
 from harness import paths
 from harness.errors import BadInputError, ClusterError
+from harness.virtual import namespace
 from harness.virtual.lock import exclusive
-from harness.virtual.names import DEFAULT_SUBNET, checked_name
+from harness.virtual.names import DEFAULT_SUBNET, checked_name, controller_namespace
 
 # One per machine whatever the state directories: namespaces and control groups are the machine's.
 CLAIMS = Path("/run/harness")
@@ -98,6 +99,17 @@ class Places:
     def owner(self) -> Path:
         """File in the claim that holds the state directory's path."""
         return self.claim / "state_directory"
+
+
+def default_inventory() -> Path | None:
+    """Inventory of the virtual cluster that is up (the newest where there are several), or None."""
+    found = [
+        places
+        for record in paths.state_directory().glob("*/cluster.json")
+        if (places := Places(record.parent.name)).inventory.is_file()
+        and namespace.exists(controller_namespace(places.name))
+    ]
+    return max(found, key=lambda places: places.record.stat().st_mtime).inventory if found else None
 
 
 def places_of(name: str) -> Places:
