@@ -1,0 +1,105 @@
+"""What the report needs to know from a run's manifest, read in one place and tolerant of what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_KIND_SENTENCES = {
+    "local": (
+        "All nodes are processes of one machine and share its processors and its loopback link: these times show that "
+        "the path works, not how a cluster of separate machines scales."
+    ),
+    "virtual": (
+        "The nodes are virtual: containers of one machine with limited CPU time and shaped links{conditions}. These "
+        "times are of that emulation, not of Raspberry Pi boards."
+    ),
+    "emulated": "The nodes are Raspberry Pi boards emulated in software: these times are not those of real boards.",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The part of a manifest that the report's sentences depend on.
+
+    `axes` maps a swept parameter to its values (`nodes` among them); `link_bits_per_second` is the rate of a virtual
+    node's link in each direction, `cores_per_node` its share of CPU.
+    """
+
+    experiment: str = "experiment"
+    description: str = ""
+    started_at: str = ""
+    kind: str = ""
+    link: str = ""
+    link_bits_per_second: float | None = None
+    profile: str = ""
+    cores_per_node: float | None = None
+    command: str = ""
+    axes: Mapping[str, tuple[Any, ...]] | None = None
+    planned_nodes: tuple[int, ...] = ()
+    planned_trials: int | None = None
+
+    @property
+    def emulation(self) -> str:
+        """One sentence on what was not real hardware; empty for real boards or where the kind is not known."""
+        parts = (
+            f"profile {self.profile}" if self.profile else "",
+            f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "",
+            f"{self.link} each way" if self.link else "",
+        )
+        conditions = ", ".join(part for part in parts if part)
+        return _KIND_SENTENCES.get(self.kind, "").format(conditions=f" ({conditions})" if conditions else "")
+
+
+def read_facts(manifest: Mapping[str, Any]) -> Facts:
+    """The facts in a manifest; what is absent or malformed stays at its default."""
+    experiment, cluster = _mapping(manifest.get("experiment")), _mapping(manifest.get("cluster"))
+    virtual = _mapping(cluster.get("virtual"))
+    options, link = _mapping(virtual.get("options")), _mapping(virtual.get("link"))
+    axes = {str(name): _values(values) for name, values in _mapping(experiment.get("axes")).items()}
+    return Facts(
+        experiment=_text(experiment.get("name")) or "experiment",
+        description=_text(experiment.get("description")),
+        started_at=_text(manifest.get("started_at")),
+        kind=_text(cluster.get("kind")),
+        link=_text(options.get("link")),
+        link_bits_per_second=_positive(link.get("bits_per_second")),
+        profile=_text(options.get("profile")),
+        cores_per_node=_positive(_mapping(virtual.get("quota")).get("fraction")),
+        command=_text(manifest.get("command")),
+        axes=axes or None,
+        planned_nodes=tuple(sorted({int(n) for n in map(_positive, axes.get("nodes", ())) if n is not None})),
+        planned_trials=len(_values(manifest["trials"])) if "trials" in manifest else None,
+    )
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested manifest as (dotted name, text) rows, in its own order; short lists of scalars stay on one row."""
+    if isinstance(value, Mapping):
+        return [row for key, item in value.items() for row in flatten(item, f"{prefix}.{key}" if prefix else str(key))]
+    if _is_list(value) and any(isinstance(item, Mapping) or _is_list(item) for item in value):
+        return [row for index, item in enumerate(value) for row in flatten(item, f"{prefix}[{index}]")]
+    if _is_list(value):
+        return [(prefix, ", ".join(_text(item) for item in value))]
+    return [(prefix, _text(value))]
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if _is_list(value) else (value,)
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,124 @@
+"""Which curve a trial belongs to: a series is one combination of variant and swept parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+# Columns of trials.csv that are not parameters of the experiment; see docs/design.md, Run directory.
+TRIAL_COLUMNS = frozenset(
+    {
+        "trial",
+        "status",
+        "nodes",
+        "repeat",
+        "variant",
+        "program",
+        "workers",
+        "servers",
+        "attempts",
+        "started_at",
+        "startup_seconds",
+        "train_seconds",
+        "validation_seconds",
+        "total_seconds",
+        "images",
+        "images_per_second",
+        "wait_seconds",
+        "bytes_sent",
+        "bytes_received",
+        "train_accuracy",
+        "validation_accuracy",
+        "best_validation_accuracy",
+        "failure",
+        "model_parameters",
+    }
+)
+# Raised with the repeat by the plan: it tells repeats apart, not curves.
+_PER_REPEAT = "seed"
+STORE = "kvstore"
+NO_STORE = "none"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: its values of what tells curves apart, and whether it is the control, which uses no store."""
+
+    index: int
+    values: tuple[str, ...]
+    label: str
+    control: bool
+
+
+def series_parameters(trials: pd.DataFrame, axes: Mapping[str, tuple[Any, ...]] | None) -> tuple[str, ...]:
+    """The columns of `trials` that tell curves apart: `variant` where used, then the swept parameters.
+
+    Where the axes are not known, a parameter counts as swept when it varies among trials of one variant and size.
+    """
+    variant = ("variant",) if "variant" in trials and _distinct(trials["variant"]) - {""} else ()
+    if axes is not None:
+        swept = [name for name, values in axes.items() if name in trials and name != "nodes" and len(values) > 1]
+        return (*variant, *swept)
+    within = [name for name in ("variant", "nodes") if name in trials]
+    candidates = [str(name) for name in trials.columns if name not in TRIAL_COLUMNS and name != _PER_REPEAT]
+    return (*variant, *(name for name in candidates if _varies(trials, name, within)))
+
+
+def assign_series(trials: pd.DataFrame, names: Sequence[str]) -> tuple[tuple[Series, ...], list[int]]:
+    """The series in order of first appearance, controls last, and for every row of `trials` the index of its series."""
+    keys = [tuple(show_value(row[name]) for name in names) for _, row in trials.iterrows()]
+    stores = [show_value(value) for value in trials[STORE]] if STORE in trials else [""] * len(trials)
+    used: dict[tuple[str, ...], set[str]] = {}
+    for key, store in zip(keys, stores, strict=True):
+        used.setdefault(key, set()).add(store)
+    order = sorted(used, key=lambda key: used[key] == {NO_STORE})
+    found = tuple(
+        Series(index, key, _label(key, names, used[key]), control=used[key] == {NO_STORE})
+        for index, key in enumerate(order)
+    )
+    place = {one.values: one.index for one in found}
+    return found, [place[key] for key in keys]
+
+
+def control_of(one: Series, series: Sequence[Series], names: Sequence[str]) -> Series | None:
+    """The control that differs from a series in nothing but store and variant; None where there is none."""
+    if one.control:
+        return None
+    same = [position for position, name in enumerate(names) if name not in (STORE, "variant")]
+    return next(
+        (other for other in series if other.control and all(other.values[i] == one.values[i] for i in same)), None
+    )
+
+
+def show_value(value: Any) -> str:
+    """A parameter's value as text; whole numbers without a fraction, "" for what is not set."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _label(key: tuple[str, ...], names: Sequence[str], stores: set[str]) -> str:
+    if not names:
+        return next(iter(stores)) if len(stores) == 1 and stores != {""} else "all trials"
+    shown = [value or "not set" for value in key]
+    if len(names) == 1:
+        return shown[0]
+    named = zip(names, shown, strict=True)
+    return " · ".join(value if name == "variant" else f"{name} {value}" for name, value in named)
+
+
+def _varies(trials: pd.DataFrame, name: str, within: list[str]) -> bool:
+    groups: dict[tuple[Hashable, ...], set[str]] = {}
+    for _, row in trials.iterrows():
+        groups.setdefault(tuple(show_value(row[column]) for column in within), set()).add(show_value(row[name]))
+    return any(len(values) > 1 for values in groups.values())
+
+
+def _distinct(column: pd.Series) -> set[str]:
+    return {show_value(value) for value in column}

@@ -1,0 +1,114 @@
+"""How figures look: a colour-blind safe palette (Okabe and Ito's), and what each colour becomes in the dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+INK = "#22262b"
+MUTED = "#6b7280"
+GRID = "#e3e6ea"
+PAPER = "#ffffff"
+
+# (in the light, in the dark): the dark ones are the same hues, light enough to read on a dark page.
+_SERIES = (
+    ("#0072b2", "#56a9e0"),
+    ("#d55e00", "#ff8b3d"),
+    ("#009e73", "#2fcb9f"),
+    ("#cc79a7", "#e6a3c8"),
+    ("#e69f00", "#ffc34d"),
+    ("#56b4e9", "#9ad6f7"),
+)
+_CONTROL = ("#7a7f87", "#a5abb4")
+_PARTS = {
+    "compute": ("#0072b1", "#56a9e1"),
+    "wait": ("#d55e01", "#ff8b3e"),
+    "validation": ("#b9bec5", "#6b727c"),
+}
+LineStyle = Literal["-", "--", "-.", ":", ""]
+_MARKERS = "os^DvPX"
+_LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
+
+# Sizes are coloured from light to dark as they grow, in the dark the other way round: large clusters stand out in both.
+_SEQUENCE = "viridis"
+_SEQUENCE_LIGHT = (0.88, 0.0)
+_SEQUENCE_DARK = (0.25, 1.0)
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "text.color": INK,
+    "figure.constrained_layout.h_pad": 0.07,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "harness",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one series is drawn; told apart by marker and line as well as by colour."""
+
+    colour: str
+    marker: str
+    line: LineStyle
+
+
+def mark(position: int, control: bool = False) -> Mark:
+    """The mark of the series in a position; a control is grey in any."""
+    if control:
+        return Mark(_CONTROL[0], "d", ":")
+    colour, _ = _SERIES[position % len(_SERIES)]
+    return Mark(colour, _MARKERS[position % len(_MARKERS)], _LINES[position // len(_SERIES) % len(_LINES)])
+
+
+def part_colour(part: str) -> str:
+    """The colour of `compute`, `wait` or `validation`."""
+    return _PARTS[part][0]
+
+
+def size_colours(count: int) -> list[str]:
+    """One colour for each of so many cluster sizes, ascending."""
+    return _sampled(count, _SEQUENCE_LIGHT)
+
+
+def dark_colours(sizes: int) -> dict[str, str]:
+    """Each colour that a figure may use, and what it is on a dark page, for a run of so many cluster sizes."""
+    fixed = dict([*_SERIES, _CONTROL, *_PARTS.values()])
+    neutral = {INK: "#e4e7eb", MUTED: "#98a0aa", GRID: "#30363d", PAPER: "#16191d"}
+    sequence = dict(zip(size_colours(sizes), _sampled(sizes, _SEQUENCE_DARK), strict=True))
+    return {**sequence, **fixed, **neutral}
+
+
+def _sampled(count: int, ends: tuple[float, float]) -> list[str]:
+    first, last = ends
+    steps = max(count - 1, 1)
+    # One size alone is drawn as the largest would be.
+    return [to_hex(colormaps[_SEQUENCE](last + (first - last) * (count - 1 - i) / steps)) for i in range(count)]
