@@ -1,0 +1,117 @@
+"""Makes, on the controller, the archive of a data set that a node unpacks: the four IDX files, checked.
+
+Reads a request from standard input, prints the path of the archive:
+{"name", "cache", "directory": "" or where the files are, "mirrors": [URL], "known": {file: {"sha256"} | {"gzip_sha256"}}}
+
+Files are taken from the directory (plain or with .gz), else downloaded. `sha256` is of the content, `gzip_sha256` of the .gz.
+"""
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from pathlib import Path
+
+URL_SECONDS = 60
+
+
+class WrongFileError(Exception):
+    """A file is absent, truncated or another than the one that was asked for."""
+
+
+def fail(message, remedy):
+    sys.exit(f"{message}. Try: {remedy}")
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def content(name, packed, plain, wanted):
+    """The checked content of a file, from its gzip bytes or its plain bytes (the other is None), with the gzip's SHA-256."""
+    origin = wanted.get("gzip_sha256")
+    if packed is None and origin:
+        raise WrongFileError(f"{name}.gz is needed: only the SHA-256 of the gzip file is published")
+    if packed is not None:
+        if origin and sha256(packed) != origin:
+            raise WrongFileError(f"{name}.gz has SHA-256 {sha256(packed)}, not {origin}")
+        try:
+            plain = gzip.decompress(packed)
+        except (OSError, EOFError, zlib.error) as error:
+            raise WrongFileError(f"{name}.gz is damaged or truncated: {error}") from None
+    if "sha256" in wanted and sha256(plain) != wanted["sha256"]:
+        raise WrongFileError(f"{name} is truncated or another file: its content has SHA-256 {sha256(plain)}, not {wanted['sha256']}")
+    return plain, sha256(packed) if packed is not None else None
+
+
+def from_directory(name, wanted, directory):
+    packed, plain = directory / f"{name}.gz", directory / name
+    try:
+        if packed.is_file():
+            return content(name, packed.read_bytes(), None, wanted)
+        if plain.is_file():
+            return content(name, None, plain.read_bytes(), wanted)
+    except OSError as error:
+        raise WrongFileError(f"{name} cannot be read: {error}") from None
+    raise WrongFileError(f"neither {name} nor {name}.gz is there")
+
+
+def from_mirrors(name, wanted, mirrors):
+    failures = []
+    for mirror in mirrors:
+        url = f"{mirror}{name}.gz"
+        try:
+            with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:
+                return content(name, response.read(), None, wanted)
+        except (OSError, WrongFileError) as error:
+            failures.append(f"{url}: {error}")
+    raise WrongFileError(f"{name} from no mirror ({'; '.join(failures)})")
+
+
+def prepare(request, archive):
+    """Check all files, then write the archive; nothing is left behind where one is wrong."""
+    directory = Path(request["directory"]).expanduser() if request["directory"] else None
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        tree = Path(scratch) / "tree"
+        tree.mkdir()
+        files = {}
+        for name, wanted in request["known"].items():
+            if directory:
+                data, origin = from_directory(name, wanted, directory)
+            else:
+                data, origin = from_mirrors(name, wanted, request["mirrors"])
+            (tree / name).write_bytes(data)
+            files[name] = {"bytes": len(data), "sha256": sha256(data), "gzip_sha256": origin}
+        (tree / "dataset.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+        with gzip.open(Path(scratch) / "archive", "wb", compresslevel=6) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
+            for path in sorted(tree.iterdir()):
+                tar.add(path, arcname=path.name)
+        os.replace(Path(scratch) / "archive", archive)
+
+
+def main():
+    request = json.load(sys.stdin)
+    identity = sha256(json.dumps(request["known"], sort_keys=True).encode())[:16]
+    archive = Path(request["cache"]).expanduser() / "datasets" / f"{request['name']}-{identity}.tar.gz"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with open(archive.parent / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A directory that was named is looked at, even where the cache would do: a mistake in it is told, not covered up.
+        if request["directory"] or not archive.exists():
+            try:
+                prepare(request, archive)
+            except WrongFileError as error:
+                where = request["directory"] or "the mirrors"
+                fail(f"data set {request['name']} in {where}: {error}", "a directory with the four files of the original, in "
+                     f"dataset_{request['name'].replace('-', '_')}_dir")  # fmt: skip
+    print(archive)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What a node's data set lacks; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dataset_faults(found: Mapping[str, Any] | None, known: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Compare what is on a node with what a data set must be.
+
+    found: `{"manifest": dataset.json or None, "files": {file: SHA-256 of the content as it is now}}`, as node_state reads it.
+    known: file to `{"sha256": ..}` or `{"gzip_sha256": ..}`. Returns one phrase a fault.
+    """
+    files = (found or {}).get("files") or {}
+    manifest = ((found or {}).get("manifest") or {}).get("files") or {}
+    faults = []
+    for name, wanted in known.items():
+        written = manifest.get(name) or {}
+        if not files.get(name):
+            faults.append(f"{name} is absent")
+        elif not written:
+            faults.append(f"{name} is not in dataset.json")
+        elif files[name] != written.get("sha256") or any(written.get(key) != value for key, value in wanted.items()):
+            faults.append(f"{name} has another content")
+    return faults
+
+
+class FilterModule:
+    """Ansible's way to find the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Filters by name."""
+        return {"dataset_faults": dataset_faults}
