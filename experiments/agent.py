@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The launcher's hand on a node: starts, watches and stops the ranks of a trial. Standard library only.
 
-The harness runs one `agent.py VERB` at a time on a node, over SSH or as a local process, and speaks to it on stdin and stdout; a
-request is one JSON line, a reply a JSON line, and `follow` a stream of frames (a JSON line, and as many raw bytes after it as its
-`bytes` says). Every rank has a *keeper*: this program again (`agent.py keep DIRECTORY`), the main process of the rank's systemd
-unit or process group. The keeper writes the rank's exit state, and ends the rank when the harness has not renewed its lease: a
-harness that was killed, or a controller that lost its power, leaves nothing running.
+The harness runs `agent.py VERB` on a node, over SSH or as a local process, and speaks to it on stdin and stdout: a request
+is one JSON line, a reply one JSON line, and `follow` a stream of frames (a JSON line, and as many raw bytes after it as its
+`bytes` says). Every rank has a *keeper*: this program again (`agent.py keep DIRECTORY`), the main process of the rank's
+systemd unit or process group. The keeper writes the rank's exit state, and ends the rank when the harness has not renewed
+its lease: a harness that was killed, or a controller that lost its power, leaves nothing running.
 
-A rank's directory, `<root>/trials/<run>/<trial>/<rank>/`:
+A rank's directory, `<root>/trials/<run>/<trial>/<node>/<rank>/` (nodes that are one machine share the root):
     spec.json      command, environment, limits (mode 0600: the environment holds the trial's token)
     output         stdout and stderr of the rank, in order
     keeper.json    process id and start time of the keeper
@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -42,16 +43,16 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
-# --- files ---------------------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def write_json(path: Path, value: Json, mode: int = 0o644) -> None:
     """Write a file so that a reader sees all of it or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(value, file)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_json(path: Path) -> Json | None:
@@ -64,7 +65,7 @@ def read_json(path: Path) -> Json | None:
 
 
 def start_ticks(pid: int) -> str | None:
-    """The start time of a process in clock ticks: with the id, it names one process for ever. None where it has ended."""
+    """The start time of a process in clock ticks; with the id it names one process for ever. None where it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -80,7 +81,7 @@ def keeper_pid(directory: Path) -> int | None:
     return None
 
 
-# --- keep: the main process of a rank's unit --------------------------------------------------------------------------------------
+# --- keep: the main process of a rank's unit ---
 
 
 def oom_kills() -> int:
@@ -104,6 +105,7 @@ class Lease:
         self._since = time.monotonic()
 
     def expired(self) -> bool:
+        """Whether nobody has renewed it for too long."""
         try:
             now = self._path.stat().st_mtime_ns
         except OSError:
@@ -115,6 +117,7 @@ class Lease:
 
 
 def prctl(option: int, value: int) -> None:
+    """The system call; Python has no word for it."""
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
@@ -163,7 +166,7 @@ def keep(directory: Path) -> int:
 
     try:
         with (directory / "output").open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - running the experiment's command is the purpose
+            process = subprocess.Popen(
                 spec["command"],
                 cwd=directory,
                 env={**os.environ, **spec["environment"]},
@@ -201,23 +204,27 @@ def keep(directory: Path) -> int:
     return 0
 
 
-# --- start and stop ----------------------------------------------------------------------------------------------------------------
+# --- start and stop ---
 
 
 def sudo(command: list[str]) -> list[str]:
+    """The command, as root; it fails where sudo would ask for a password."""
     return command if os.geteuid() == 0 else ["sudo", "-n", *command]
 
 
 def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False)  # noqa: S603
+    """Run a short command to its end; raises TimeoutExpired."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False)
 
 
 def unit_name(run: str, trial: str, rank: str) -> str:
+    """The systemd unit of a rank."""
     return f"harness-{run}-{trial}-{rank}.service"
 
 
 def trial_directory(request: Json) -> Path:
-    return Path(request["root"]) / "trials" / request["run"] / request["trial"]
+    """Where the ranks of a trial on this node have their directories."""
+    return Path(request["root"], "trials", request["run"], request["trial"], request["node"])
 
 
 def start(request: Json) -> Json:
@@ -233,14 +240,16 @@ def start(request: Json) -> Json:
         directory = base / rank["name"]
         directory.mkdir()
         spec = {key: request[key] for key in ("lease_seconds", "time_limit_seconds")}
-        write_json(directory / "spec.json", {**spec, "command": rank["command"], "environment": rank["environment"]}, 0o600)
+        write_json(
+            directory / "spec.json", {**spec, "command": rank["command"], "environment": rank["environment"]}, 0o600
+        )
         command = keeper_command(request, rank["name"], directory)
         # The keeper must not hold the pipes of this connection open.
         errors = subprocess.PIPE if request["supervisor"] == "systemd" else subprocess.DEVNULL
         starting.append(
             (
                 rank["name"],
-                subprocess.Popen(  # noqa: S603
+                subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -264,7 +273,8 @@ def start(request: Json) -> Json:
 
 
 def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
-    keeper = [sys.executable, "-I", "-S", os.path.abspath(__file__), "keep", str(directory)]
+    """The command that starts a rank's keeper, as a transient unit or as a plain process."""
+    keeper = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "keep", str(directory)]
     if request["supervisor"] == "process":
         return keeper
     unit = unit_name(request["run"], request["trial"], rank)
@@ -276,21 +286,32 @@ def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
         f"--property=WorkingDirectory={directory}",
     ]
     return sudo(
-        ["systemd-run", "--quiet", "--no-ask-password", "--collect", f"--unit={unit}", f"--uid={os.getuid()}", *properties, "--", *keeper]
+        [
+            "systemd-run",
+            "--quiet",
+            "--no-ask-password",
+            "--collect",
+            f"--unit={unit}",
+            f"--uid={os.getuid()}",
+            *properties,
+            "--",
+            *keeper,
+        ]
     )
 
 
 def stop(request: Json) -> Json:
-    """Stop the ranks of a trial, of a run, or of every run on this node; replies with what was stopped and what is left."""
+    """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left."""
     root = Path(request["root"]) / "trials"
-    pattern = "/".join([request.get("run") or "*", request.get("trial") or "*", request.get("rank") or "*"])
-    directories = [path.parent for path in root.glob(f"{pattern}/spec.json")]
+    run, trial = request.get("run") or "*", request.get("trial") or "*"
+    # Every run of this node or, where the whole node is cleaned, of those that share its machine.
+    directories = [
+        path.parent for path in root.glob(f"{run}/{trial}/{request['node'] if request.get('run') else '*'}/*/spec.json")
+    ]
     alive = [path for path in directories if keeper_pid(path)]
     units: list[str] = []
     if request["supervisor"] == "systemd":
-        glob = unit_name(request.get("run") or "*", request.get("trial") or "*", request.get("rank") or "*")
-        if not request.get("run"):
-            glob = "harness-*.service"
+        glob = unit_name(run, trial, "*") if request.get("run") else "harness-*.service"
         listed = run_command(["systemctl", "list-units", "--plain", "--no-legend", "--all", glob])
         units = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
         if units:
@@ -305,27 +326,33 @@ def stop(request: Json) -> Json:
             deadline = time.monotonic() + grace
             while any(keeper_pid(path) for path in alive) and time.monotonic() < deadline:
                 time.sleep(0.02)
-    left = [f"{path.parent.name}/{path.name}" for path in alive if keeper_pid(path)]
-    return {"stopped": sorted({f"{path.parent.name}/{path.name}" for path in alive} | set(units)), "left": left}
+    left = [describe(path) for path in alive if keeper_pid(path)]
+    return {"stopped": sorted(describe(path) for path in alive) or units, "left": left}
+
+
+def describe(directory: Path) -> str:
+    """A rank's directory as `<run>/<trial>/<rank>`."""
+    return f"{directory.parents[2].name}/{directory.parents[1].name}/{directory.name}"
 
 
 def clean(request: Json) -> Json:
-    """Stop everything that any run left on this node and remove what runs left on its disk, code of other sweeps included."""
+    """Stop all that any run left on this node, and remove what runs left on its disk, other sweeps' code included."""
     result = stop({**request, "run": None, "trial": None})
     root = Path(request["root"])
     freed = 0
     for directory in [root / "trials", *((root / "code").glob("*") if (root / "code").is_dir() else [])]:
-        if directory.name == request.get("code") or not directory.exists():
+        if directory.name == request.get("keep_code") or not directory.exists():
             continue
         freed += sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
         shutil.rmtree(directory)
     return {**result, "freed_bytes": freed}
 
 
-# --- follow ------------------------------------------------------------------------------------------------------------------------
+# --- follow ---
 
 
 def send(frame: Json, payload: bytes = b"") -> None:
+    """Write one frame to the harness."""
     out: BinaryIO = sys.stdout.buffer
     if payload:
         frame["bytes"] = len(payload)
@@ -393,7 +420,8 @@ def follow(request: Json) -> None:
             os.utime(lease)
         more = True
         while more:
-            more = any([rank.forward() for rank in ranks if not rank.ended])
+            # Every rank gets its turn, so no short-cut evaluation.
+            more = sum(rank.forward() for rank in ranks if not rank.ended) > 0
         now = time.monotonic()
         for rank in ranks:
             if not rank.ended:
@@ -406,10 +434,11 @@ def follow(request: Json) -> None:
             send({"frame": "telemetry", **sample})
 
 
-# --- telemetry ---------------------------------------------------------------------------------------------------------------------
+# --- telemetry ---
 
 
 def read_text(path: str) -> str | None:
+    """A file of /proc or /sys, or None where this kernel has none."""
     try:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -429,11 +458,12 @@ def network_bytes() -> tuple[int, int]:
 
 
 def in_container() -> bool:
-    return os.path.exists("/run/systemd/container")
+    """Whether this node is a container, which sees its host's counters."""
+    return Path("/run/systemd/container").exists()
 
 
 def processes_usage() -> tuple[float, int]:
-    """CPU seconds and resident bytes of all processes of this node: in a container /proc/stat and /proc/meminfo are the host's."""
+    """CPU seconds and resident bytes of all processes here: in a container /proc/stat and /proc/meminfo are the host's."""
     ticks = pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -453,6 +483,7 @@ def machine_usage() -> tuple[float, int]:
 
 
 def temperature() -> float | None:
+    """Of the processor, in degrees Celsius."""
     text = read_text("/sys/class/thermal/thermal_zone0/temp")
     return int(text) / 1000 if text and text.strip().lstrip("-").isdigit() else None
 
@@ -481,6 +512,7 @@ class Telemetry:
         self._bytes = network_bytes()
 
     def sample(self, now: float) -> Json | None:
+        """A sample if it is time for one."""
         if not self._seconds or now < self._next:
             return None
         self._next = now + self._seconds
@@ -501,7 +533,18 @@ class Telemetry:
         }
 
 
-# --- check -------------------------------------------------------------------------------------------------------------------------
+# --- check ---
+
+
+def wrong_files(dataset: Path) -> list[str]:
+    """Files of a data set that are absent or not as long as its `dataset.json` says."""
+    listed = read_json(dataset / "dataset.json") or {"files": {}}
+    wrong = []
+    for name, entry in listed["files"].items():
+        path = dataset / name
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            wrong.append(name)
+    return wrong
 
 
 def probe(request: Json) -> Json:
@@ -523,16 +566,15 @@ def probe(request: Json) -> Json:
         "root_writable": os.access(existing, os.W_OK),
         "sudo": sudo_ok,
         "runtime": read_json(root / "runtime" / "runtime.json"),
-        "data": sorted(path.name for path in (root / "data").glob("*")) if (root / "data").is_dir() else [],
+        "data": {path.name: {"wrong": wrong_files(path)} for path in (root / "data").glob("*") if path.is_dir()},
         "throttled": throttled(),
         "temperature_celsius": temperature(),
-        "running": [f"{p.parent.parent.name}/{p.parent.name}/{p.name}" for p in (d.parent for d in root.glob("trials/*/*/*/spec.json")) if keeper_pid(p)],
+        "running": [describe(spec.parent) for spec in root.glob("trials/*/*/*/*/spec.json") if keeper_pid(spec.parent)],
     }
 
 
 def serve(request: Json) -> None:
-    """Accept connections on the store's port until stdin closes; count and discard what peers send, then tell them the count."""
-    import threading
+    """Accept connections on the store's port until stdin closes; discard what peers send, then tell them how much it was."""
 
     def handle(connection: socket.socket) -> None:
         with connection:
@@ -568,18 +610,22 @@ def connect(request: Json) -> Json:
     if request.get("measure"):
         data = memoryview(bytes(CHUNK))
         left = request["probe_bytes"]
-        with contextlib.suppress(OSError):
-            with socket.create_connection((request["measure"], request["port"]), timeout=COMMAND_TIMEOUT_SECONDS) as connection:
-                began = time.monotonic()
-                while left > 0:
-                    left -= connection.send(data[: min(left, CHUNK)])
-                connection.shutdown(socket.SHUT_WR)
-                connection.recv(32)
-                rate = request["probe_bytes"] / (time.monotonic() - began)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(
+                (request["measure"], request["port"]), timeout=COMMAND_TIMEOUT_SECONDS
+            ) as connection,
+        ):
+            began = time.monotonic()
+            while left > 0:
+                left -= connection.send(data[: min(left, CHUNK)])
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(32)
+            rate = request["probe_bytes"] / (time.monotonic() - began)
     return {"reached": reached, "bytes_per_second": rate}
 
 
-# --- the command line -----------------------------------------------------------------------------------------------------------------
+# --- the command line ---
 
 
 def run(request: Json) -> None:
@@ -589,6 +635,7 @@ def run(request: Json) -> None:
 
 
 def main() -> int:
+    """Run one verb."""
     verb = sys.argv[1]
     if verb == "keep":
         return keep(Path(sys.argv[2]))
@@ -621,7 +668,7 @@ def read_request() -> bytes:
 
 
 def leave() -> NoReturn:
-    # Python would try to flush the closed pipe once more and complain.
+    """End at once: Python would try to flush the closed pipe once more and complain."""
     os._exit(0)
 
 

@@ -15,8 +15,8 @@ from harness.transport import REPLY_TIMEOUT_SECONDS, Json, StreamClosedError, Tr
 AGENT = "agent.py"
 _LEFT_OUT = ("__pycache__", ".yaml", ".pyc")
 
-# Runs on the node before anything of ours is there: says whether the code is present, and unpacks it where it is not. The last
-# step is a rename, so that a half-sent copy is never taken for whole.
+# Runs on the node before anything of ours is there: says whether the code is present, and unpacks it where it is not. The
+# last step is a rename, so that a half-sent copy is never taken for whole.
 _RECEIVE = """
 import io, json, os, shutil, sys, tarfile
 root, name = sys.argv[1:3]
@@ -81,7 +81,9 @@ class Code:
         except TimeoutError:
             raise NodeError(node.name, f"did not take the code within {REPLY_TIMEOUT_SECONDS} s") from None
         except StreamClosedError as error:
-            raise NodeError(node.name, f"sending the code failed: {error} {stream.errors().strip()[-300:]}", remedy) from None
+            raise NodeError(
+                node.name, f"sending the code failed: {error} {stream.errors().strip()[-300:]}", remedy
+            ) from None
         finally:
             stream.close()
         return True
@@ -115,7 +117,7 @@ def agent_command(node: Node, code: str, verb: str) -> list[str]:
 def ask(transport: Transport, code: str, verb: str, timeout: float = REPLY_TIMEOUT_SECONDS, **request: object) -> Json:
     """One question, one answer. Raises NodeError, also for an error that the agent itself met."""
     node = transport.node
-    message = {"root": node.root, "supervisor": node.supervisor, **request}
+    message = {"root": node.root, "node": node.name, "supervisor": node.supervisor, **request}
     answer = transport.request(agent_command(node, code, verb), message, timeout=timeout)
     if answer.get("frame") == "error":
         raise NodeError(node.name, str(answer["error"]))

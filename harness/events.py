@@ -43,7 +43,7 @@ class Event:
 def parse_line(line: str) -> Event | None:
     """The event that a line of output is, or None for a line of log.
 
-    A torn line, other JSON, or an event that lacks what its kind requires is log: it is kept, and it cannot break a trial.
+    A torn line, other JSON, or an event that lacks what its kind requires is log: kept, and unable to break a trial.
     """
     if not line.startswith("{") or '"event"' not in line:
         return None
@@ -63,7 +63,7 @@ def parse_line(line: str) -> Event | None:
 class LineSplitter:
     """Cuts a byte stream into lines; an unfinished last line waits for its rest."""
 
-    # A line longer than this is cut: no event is, and a rank that never ends its line must not fill the controller's memory.
+    # A line longer than this is cut: no event is, and a rank that never ends its line must not fill the memory here.
     LIMIT = 1 << 20
 
     def __init__(self) -> None:

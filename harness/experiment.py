@@ -15,7 +15,9 @@ from harness.errors import BadInputError
 Value = bool | int | float | str | None
 
 # Columns that every trials.csv has; a parameter of the same name would be ambiguous there.
-RESERVED_PARAMETERS = frozenset({"trial", "status", "nodes", "repeat", "repeats", "variant", "workers", "servers", "rank"})
+RESERVED_PARAMETERS = frozenset(
+    {"trial", "status", "nodes", "repeat", "repeats", "variant", "workers", "servers", "rank"}
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -131,7 +133,9 @@ def load_experiment(path: Path) -> Experiment:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"cannot read experiment {path}: {error}", "name a YAML file, e.g. experiments/quickstart.yaml") from None
+        raise BadInputError(
+            f"cannot read experiment {path}: {error}", "name a YAML file, e.g. experiments/quickstart.yaml"
+        ) from None
     try:
         document = yaml.safe_load(text)
         lines = dict(_key_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
@@ -142,7 +146,9 @@ def load_experiment(path: Path) -> Experiment:
     return validate(document, str(path), lines)
 
 
-def validate(document: Mapping[str, Any], source: str, lines: Mapping[tuple[str, ...], int] | None = None) -> Experiment:
+def validate(
+    document: Mapping[str, Any], source: str, lines: Mapping[tuple[str, ...], int] | None = None
+) -> Experiment:
     """Turn a mapping into an Experiment; faults become BadInputError with `source` and, where known, the line."""
     try:
         return Experiment.model_validate(dict(document))
@@ -175,7 +181,9 @@ def with_overrides(
             continue
         if name not in experiment.parameters:
             known = ", ".join(sorted([*experiment.parameters, "servers"]))
-            raise BadInputError(f"--set {name}: experiment '{experiment.name}' has no such parameter", f"one of: {known}")
+            raise BadInputError(
+                f"--set {name}: experiment '{experiment.name}' has no such parameter", f"one of: {known}"
+            )
         values = [yaml.safe_load(part) for part in text.split(",")]
         axes.pop(name, None)
         if len(values) == 1:
@@ -189,7 +197,9 @@ def with_overrides(
     for label in variants:
         if label not in experiment.variants:
             known = ", ".join(experiment.variants) or "none"
-            raise BadInputError(f"--variant {label}: experiment '{experiment.name}' has no such variant", f"one of: {known}")
+            raise BadInputError(
+                f"--variant {label}: experiment '{experiment.name}' has no such variant", f"one of: {known}"
+            )
     if variants:
         document["variants"] = {label: document["variants"][label] for label in variants}
     return validate(document, "command line")

@@ -70,12 +70,15 @@ def load_cluster(inventory: Path) -> Cluster:
     """
     if not inventory.exists():
         raise BadInputError(
-            f"inventory {inventory} does not exist", "name one with -i: inventory/local, or `harness cluster inventory`'s"
+            f"inventory {inventory} does not exist",
+            "name one with -i: inventory/local, or `harness cluster inventory`'s",
         )
     listing = _ansible_inventory(inventory)
     names = _members(listing, "nodes")
     if not names:
-        raise BadInputError(f"{inventory} has no hosts in group 'nodes'", "put the cluster's hosts into the group 'nodes'")
+        raise BadInputError(
+            f"{inventory} has no hosts in group 'nodes'", "put the cluster's hosts into the group 'nodes'"
+        )
     variables = cast(dict[str, dict[str, Any]], listing.get("_meta", {}).get("hostvars", {}))
     if "{{" in json.dumps({name: _ours(variables.get(name, {})) for name in names}):
         variables = _resolved(inventory)
@@ -121,14 +124,14 @@ def _node(name: str, values: Mapping[str, Any], directory: Path) -> Node:
     if supervisor not in ("systemd", "process"):
         raise BadInputError(f"host {name}: node_supervisor '{supervisor}' is unknown", "systemd or process")
     local = values.get("ansible_connection") == "local"
+    root = Path(str(values.get("node_root", "/opt/harness")))
     known_hosts = Path(str(values.get("cluster_known_hosts", "known_hosts"))).expanduser()
     key_file = values.get("ansible_ssh_private_key_file")
     return Node(
         name=name,
         address=str(address),
         local=local,
-        root=os.path.expanduser(str(values.get("node_root", "/opt/harness"))) if local  # noqa: PTH111 - a string for the node
-        else str(values.get("node_root", "/opt/harness")),
+        root=str(root.expanduser() if local else root),
         supervisor=supervisor,
         user=values.get("ansible_user"),
         ssh_port=int(values.get("ansible_port", 22)),
@@ -160,15 +163,21 @@ def _ansible_inventory(inventory: Path) -> dict[str, Any]:
 
 
 def _resolved(inventory: Path) -> dict[str, dict[str, Any]]:
-    """Host variables with their templates resolved; `ansible-inventory` leaves them as they are, so one task on the controller does it."""
+    """Host variables with their templates resolved: `ansible-inventory` leaves them, so one task on the controller does it."""
     names = "groups['nodes']"
     keys = [
         "ansible_host", "ansible_user", "ansible_port", "ansible_connection", "ansible_ssh_private_key_file",
-        "ansible_python_interpreter", "cluster_kind", "cluster_known_hosts", "cluster_network_namespace", "cluster_port",
-        "node_root", "node_supervisor", "node_shared_machine",
+        "ansible_python_interpreter", "cluster_kind", "cluster_known_hosts", "cluster_network_namespace",
+        "cluster_port", "node_root", "node_supervisor", "node_shared_machine",
     ]  # fmt: skip
     fields = ", ".join(f"'{k}': hostvars[name]['{k}'] | default(none)" for k in keys)
-    content = "{% set all = {} %}{% for name in " + names + " %}{% set _ = all.update({name: {" + fields + "}}) %}{% endfor %}{{ all | to_json }}"
+    content = (
+        "{% set all = {} %}{% for name in "
+        + names
+        + " %}{% set _ = all.update({name: {"
+        + fields
+        + "}}) %}{% endfor %}{{ all | to_json }}"
+    )
     with tempfile.TemporaryDirectory(prefix="harness-inventory-") as scratch:
         target = Path(scratch) / "variables.json"
         play = [
@@ -198,7 +207,13 @@ def _ansible(command: list[str], inventory: Path) -> str:
     environment = {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=READ_TIMEOUT_SECONDS, check=False, env=environment, cwd=REPOSITORY
+            command,
+            capture_output=True,
+            text=True,
+            timeout=READ_TIMEOUT_SECONDS,
+            check=False,
+            env=environment,
+            cwd=REPOSITORY,
         )
     except FileNotFoundError:
         raise BadInputError(f"{command[0]} is not installed", "make setup") from None

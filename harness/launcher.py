@@ -1,8 +1,7 @@
-"""Starts, watches and stops the ranks of one trial: one failure ends the trial everywhere, and nothing is left running."""
+"""Starts, watches and stops the ranks of one trial: one failure ends it everywhere, and nothing is left running."""
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import time
@@ -99,6 +98,10 @@ class _Message:
     fatal: bool = False
 
 
+class _AgentError(Exception):
+    """The agent said that it cannot go on; asking again would not help."""
+
+
 class _Follower(threading.Thread):
     """Starts one node's ranks and follows them, reconnecting where the connection is cut."""
 
@@ -112,7 +115,9 @@ class _Follower(threading.Thread):
         self._limits = limits
         self._inbox = inbox
         self._offsets: dict[str, int] = {rank["name"]: 0 for rank in request["ranks"]}
-        self._started = False
+        self._launched = False
+        self._heard = 0.0
+        self._cut = False
         self._stopping = threading.Event()
 
     def finish(self) -> None:
@@ -120,40 +125,47 @@ class _Follower(threading.Thread):
         self._stopping.set()
 
     def run(self) -> None:
-        node = self._transport.node
-        heard = time.monotonic()
+        """Follow until asked to finish, or until the node is given up."""
         while not self._stopping.is_set():
             try:
-                heard = self._follow_once()
+                self._follow_once()
+            except _AgentError as error:
+                self._say(str(error), fatal=True)
                 return
             except (NodeError, StreamClosedError, TimeoutError, OSError) as error:
-                if self._stopping.is_set():
+                text = getattr(error, "message", "") or str(error) or f"silent for {self._limits.silence:.0f} s"
+                if self._stopping.is_set() or not self._bear(text):
                     return
-                text = str(error) or f"silent for {self._limits.silence:.0f} s"
-                if not self._started:
-                    self._inbox.put(_Message(node, trouble=f"could not start its ranks: {text}", fatal=True))
-                    return
-                heard = max(heard, self._heard)
-                if time.monotonic() - heard > self._limits.outage:
-                    self._inbox.put(_Message(node, trouble=f"unreachable for {self._limits.outage:.0f} s: {text}", fatal=True))
-                    return
-                self._inbox.put(_Message(node, trouble=f"connection lost ({text}); trying again"))
                 self._transport.close()
                 self._stopping.wait(RECONNECT_PAUSE_SECONDS)
 
-    _heard = 0.0
+    def _bear(self, text: str) -> bool:
+        """Whether to try again after trouble with the connection."""
+        if not self._launched:
+            self._say(f"could not start its ranks: {text}", fatal=True)
+            return False
+        if time.monotonic() - self._heard > self._limits.outage:
+            self._say(f"out of reach for more than {self._limits.outage:.0f} s: {text}", fatal=True)
+            return False
+        if not self._cut:
+            self._cut = True
+            self._say(f"connection lost ({text}); trying again for {self._limits.outage:.0f} s")
+        return True
 
-    def _follow_once(self) -> float:
+    def _say(self, text: str, fatal: bool = False) -> None:
+        self._inbox.put(_Message(self._transport.node, trouble=text, fatal=fatal))
+
+    def _follow_once(self) -> None:
         """Follow until asked to finish; raises where the stream is cut."""
         node = self._transport.node
-        verb = "follow" if self._started else "run"
+        verb = "follow" if self._launched else "run"
         stream = self._transport.open(agent_command(node, self._code, verb))
         try:
-            stream.write(json.dumps({**self._request, "offsets": self._offsets}).encode() + b"\n")
+            stream.send_line({**self._request, "offsets": self._offsets})
             renewed = 0.0
             while not self._stopping.is_set():
                 # Starting units takes the node longer than a beat.
-                wait = self._limits.silence if self._started else START_REPLY_SECONDS
+                wait = self._limits.silence if self._launched else START_REPLY_SECONDS
                 found = stream.read_frame(wait)
                 if found is None:
                     raise StreamClosedError(stream.errors().strip()[-300:] or "the agent ended")
@@ -164,13 +176,15 @@ class _Follower(threading.Thread):
                     stream.write(b".")
         finally:
             stream.close()
-        return self._heard
 
     def _take(self, frame: Json, payload: bytes) -> None:
         if frame.get("frame") == "error":
-            raise StreamClosedError(str(frame.get("error")))
+            raise _AgentError(f"its agent failed: {frame.get('error')}")
+        if self._cut:
+            self._cut = False
+            self._say("connected again")
         if frame.get("frame") == "started":
-            self._started = True
+            self._launched = True
         if frame.get("frame") == "output":
             self._offsets[frame["rank"]] = frame["offset"] + len(payload)
         self._inbox.put(_Message(self._transport.node, frame, payload))
@@ -313,6 +327,7 @@ class Launcher:
         ]
         request = {
             "root": node.root,
+            "node": node.name,
             "supervisor": node.supervisor,
             "run": self._run,
             "trial": placement.trial.id,
@@ -358,7 +373,12 @@ class Launcher:
 
         def stop(node: Node) -> Json:
             return ask(
-                self._session.to(node), self._code, "stop", STOP_TIMEOUT_SECONDS, run=self._run, trial=placement.trial.id
+                self._session.to(node),
+                self._code,
+                "stop",
+                STOP_TIMEOUT_SECONDS,
+                run=self._run,
+                trial=placement.trial.id,
             )
 
         for node, answer in on_all(nodes, stop):
@@ -416,5 +436,3 @@ def _drain_until_ended(
     while (follower.is_alive() or not inbox.empty()) and time.monotonic() < deadline:
         _take_one(inbox, watch, observer, timeout=0.05)
         follower.join(0.01 if inbox.empty() else 0)
-
-

@@ -67,7 +67,11 @@ def place_trial(trial: Trial, nodes: Sequence[Node], port: int, code: str, token
         )
 
     def command(node: Node) -> tuple[str, ...]:
-        return (f"{node.root}/runtime/bin/python", f"{node.root}/code/{code}/{trial.program}", *arguments(trial.parameters))
+        return (
+            f"{node.root}/runtime/bin/python",
+            f"{node.root}/code/{code}/{trial.program}",
+            *arguments(trial.parameters),
+        )
 
     return place(
         trial,

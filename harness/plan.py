@@ -41,9 +41,9 @@ def needs_parameter_servers(parameters: Mapping[str, Value]) -> bool:
 def expand(experiment: Experiment) -> list[Trial]:
     """All trials of an experiment.
 
-    Repeats are the outermost axis, so that a drift of the machines spreads over all points instead of falling on the last ones, and
-    the variants of one size run next to each other, so that their comparison sees the same conditions. A `seed` parameter is
-    raised by one with each repeat.
+    Repeats are the outermost axis, so that a drift of the machines spreads over all points instead of falling on the last
+    ones, and the variants of one size run next to each other, so that their comparison sees the same conditions. A `seed`
+    parameter is raised by one with each repeat.
     """
     axes = experiment.axes.parameters
     variants = experiment.variants or {"": Variant()}
@@ -52,7 +52,9 @@ def expand(experiment: Experiment) -> list[Trial]:
         for nodes in experiment.axes.nodes:
             for point in itertools.product(*axes.values()):
                 swept = dict(zip(axes, point, strict=True))
-                trials += [_trial(experiment, label, variant, nodes, repeat, swept) for label, variant in variants.items()]
+                trials += [
+                    _trial(experiment, label, variant, nodes, repeat, swept) for label, variant in variants.items()
+                ]
     return trials
 
 

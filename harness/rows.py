@@ -17,8 +17,8 @@ Row = dict[str, Cell]
 EPOCH_COLUMNS = ("trial", "nodes", "repeat", "rank", "node", "time", *EPOCH_KEYS)
 
 TELEMETRY_COLUMNS = (
-    "trial", "node", "time", "cpu_percent", "memory_used_bytes", "load_1m", "temperature_celsius", "throttled", "bytes_sent",
-    "bytes_received",
+    "trial", "node", "time", "cpu_percent", "memory_used_bytes", "load_1m", "temperature_celsius", "throttled",
+    "bytes_sent", "bytes_received",
 )  # fmt: skip
 
 _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
@@ -64,7 +64,9 @@ def trial_row(placement: Placement, outcome: Outcome, epochs: Sequence[Row], att
     waited = _total(epochs, "wait_seconds")
     last = max((row["epoch"] for row in epochs if isinstance(row["epoch"], int)), default=None)
     final = [row for row in epochs if row["epoch"] == last]
-    validation = [float(row["validation_accuracy"]) for row in epochs if isinstance(row["validation_accuracy"], int | float)]
+    validation = [
+        float(row["validation_accuracy"]) for row in epochs if isinstance(row["validation_accuracy"], int | float)
+    ]
     status = "suspect" if outcome.status == "ok" and suspect else outcome.status
     return {
         "trial": trial.id,
@@ -103,7 +105,7 @@ def telemetry_row(trial: Trial, node: str, sample: Mapping[str, object], moment:
 
 
 def throttled_during(samples: Iterable[Mapping[str, object]]) -> bool:
-    """Whether a node was throttled or under-voltage at any sample: the low four bits of the firmware's word are 'now'."""
+    """Whether a node was throttled or under-voltage at any sample: the low four bits of the firmware's word are now."""
     for sample in samples:
         bits = sample.get("throttled")
         if isinstance(bits, str) and int(bits, 16) & 0xF:

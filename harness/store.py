@@ -1,7 +1,7 @@
 """The run directory: its paths, its manifest, its CSVs. The only module that knows file names.
 
-A row, once the trial's `trial.json` is there, is safe: `trial.json` is written last and atomically, and a run that is opened again
-keeps exactly the rows of the trials that have one. What a harness that was killed wrote of an unfinished trial is dropped.
+A row, once the trial's `trial.json` is there, is safe: `trial.json` is written last and atomically, and a run that is opened
+again keeps exactly the rows of the trials that have one. What a killed harness wrote of an unfinished trial is dropped.
 """
 
 from __future__ import annotations
@@ -91,11 +91,13 @@ def open_run(path: Path) -> RunPaths:
     for candidate in (path, path / "latest"):
         if (candidate / "manifest.json").is_file():
             return RunPaths(candidate.resolve())
-    raise BadInputError(f"{path} is no run directory: it has no manifest.json", "name one, e.g. results/quickstart/latest")
+    raise BadInputError(
+        f"{path} is no run directory: it has no manifest.json", "name one, e.g. results/quickstart/latest"
+    )
 
 
 def new_run(results: Path, experiment: str, moment: datetime) -> RunPaths:
-    """Make `results/<experiment>/<stamp>/` and point `latest` at it. Raises BadInputError where that cannot be written."""
+    """Make `results/<experiment>/<stamp>/` and point `latest` at it. Raises BadInputError where it cannot be written."""
     parent = results / experiment
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +108,9 @@ def new_run(results: Path, experiment: str, moment: datetime) -> RunPaths:
         link.symlink_to(root.name)
         link.replace(parent / "latest")
     except OSError as error:
-        raise BadInputError(f"cannot write to the results directory {parent}: {error.strerror or error}", "name another with --results") from None
+        raise BadInputError(
+            f"cannot write to the results directory {parent}: {error.strerror or error}", "name another with --results"
+        ) from None
     return RunPaths(root)
 
 

@@ -16,7 +16,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, cast
 
 import fabric
@@ -49,6 +48,10 @@ class Stream(ABC):
     def write(self, data: bytes) -> None:
         """Send bytes to the command; raises StreamClosedError."""
 
+    def send_line(self, message: Json, payload: bytes = b"") -> None:
+        """Send one JSON line, and bytes after it; raises StreamClosedError."""
+        self.write(json.dumps(message).encode() + b"\n" + payload)
+
     @abstractmethod
     def _read(self, timeout: float) -> bytes:
         """At least one byte; b"" at the end; raises TimeoutError and StreamClosedError."""
@@ -64,7 +67,7 @@ class Stream(ABC):
     def read_frame(self, timeout: float) -> tuple[Json, bytes] | None:
         """The next frame and its payload, or None at the end of the stream.
 
-        Raises TimeoutError when nothing came for `timeout` seconds, StreamClosedError for a cut or a frame that is none.
+        Raises TimeoutError when nothing came for `timeout` seconds, StreamClosedError for a cut or what is no frame.
         """
         while b"\n" not in self._buffer:
             if not self._fill(timeout):
@@ -105,27 +108,31 @@ class Transport(ABC):
     def close(self) -> None:
         """Drop the connection."""
 
-    def request(self, command: Sequence[str], message: Json, payload: bytes = b"", timeout: float = REPLY_TIMEOUT_SECONDS) -> Json:
+    def request(
+        self, command: Sequence[str], message: Json, payload: bytes = b"", timeout: float = REPLY_TIMEOUT_SECONDS
+    ) -> Json:
         """Run a command that reads one JSON line (and `payload`) and answers one.
 
         Raises NodeError when it does not answer in time, or answers something else.
         """
         stream = self.open(command)
         try:
-            stream.write(json.dumps(message).encode() + b"\n" + payload)
+            stream.send_line(message, payload)
             found = stream.read_frame(timeout)
             if found is None:
                 raise StreamClosedError(stream.errors().strip()[-500:] or "no answer")
         except TimeoutError:
             raise NodeError(self.node.name, f"no answer within {timeout:.0f} s") from None
         except StreamClosedError as error:
-            raise NodeError(self.node.name, f"{error}", "is the node provisioned? ansible-playbook ansible/playbooks/site.yml") from None
+            raise NodeError(
+                self.node.name, f"{error}", "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
+            ) from None
         finally:
             stream.close()
         return found[0]
 
 
-# --- local -------------------------------------------------------------------------------------------------------------------------
+# --- local ---
 
 
 class _LocalStream(Stream):
@@ -186,7 +193,7 @@ class LocalTransport(Transport):
         """Nothing to drop."""
 
 
-# --- SSH ---------------------------------------------------------------------------------------------------------------------------
+# --- SSH ---
 
 
 class _SshStream(Stream):
@@ -256,11 +263,20 @@ class SshTransport(Transport):
         self.close()
         node = self.node
         config = fabric.Config(overrides={"load_ssh_configs": False})
-        arguments: Json = {"timeout": CONNECT_TIMEOUT_SECONDS, "banner_timeout": CONNECT_TIMEOUT_SECONDS, "auth_timeout": CONNECT_TIMEOUT_SECONDS}
+        arguments: Json = {
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "banner_timeout": CONNECT_TIMEOUT_SECONDS,
+            "auth_timeout": CONNECT_TIMEOUT_SECONDS,
+        }
         if node.key_file:
             arguments |= {"key_filename": node.key_file, "look_for_keys": False, "allow_agent": False}
         connection = fabric.Connection(
-            node.address, user=node.user, port=node.ssh_port, config=config, connect_timeout=CONNECT_TIMEOUT_SECONDS, connect_kwargs=arguments
+            node.address,
+            user=node.user,
+            port=node.ssh_port,
+            config=config,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            connect_kwargs=arguments,
         )
         # Fabric would accept any unknown key.
         connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -268,29 +284,37 @@ class SshTransport(Transport):
         try:
             connection.client.load_host_keys(node.known_hosts or "")
         except OSError:
-            raise NodeError(node.name, f"its host key file {node.known_hosts} cannot be read", "pin the nodes' host keys there") from None
+            raise NodeError(
+                node.name, f"its host key file {node.known_hosts} cannot be read", "pin the nodes' host keys there"
+            ) from None
         try:
             connection.open()
         except paramiko.BadHostKeyException:
             raise NodeError(
                 node.name,
                 f"the host key of {node.address} is not the pinned one",
-                f"if the node was set up anew, replace its key in {node.known_hosts}; otherwise another machine answers there",
+                f"replace its key in {node.known_hosts} if the node was set up anew; otherwise another machine answers",
             ) from None
         except paramiko.AuthenticationException as error:
             raise NodeError(node.name, f"login as {node.user} was refused: {error}", remedy) from None
         except (OSError, EOFError, paramiko.SSHException) as error:
             if "not found in known_hosts" in str(error):
                 raise NodeError(
-                    node.name, f"the host key of {node.address} is not in {node.known_hosts}", "pin it there, having compared it with the node's own"
+                    node.name,
+                    f"the host key of {node.address} is not in {node.known_hosts}",
+                    "pin it there, having compared it with the node's own",
                 ) from None
-            raise NodeError(node.name, f"cannot be reached at {node.address}: {error}", f"is it powered and on the network? {remedy}") from None
+            raise NodeError(
+                node.name,
+                f"cannot be reached at {node.address}: {error}",
+                f"is it powered and on the network? {remedy}",
+            ) from None
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
         self._connection = connection
         return connection
 
 
-# --- clusters ----------------------------------------------------------------------------------------------------------------------
+# --- clusters ---
 
 
 class Session:

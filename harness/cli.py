@@ -1,0 +1,356 @@
+"""The `harness` command: verbs only - parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness import __version__
+from harness.agent import Code, ask
+from harness.errors import (
+    EXIT_CHECK_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_TRIALS_FAILED,
+    BadInputError,
+    HarnessError,
+    NodeError,
+)
+from harness.experiment import Experiment, load_experiment, with_overrides
+from harness.inventory import Cluster, Node, load_cluster
+from harness.launcher import Launcher, Limits
+from harness.manifest import experiment_digest, make_manifest
+from harness.paths import EXPERIMENTS, REPOSITORY
+from harness.placement import place_trial
+from harness.plan import Trial, expand, largest, remaining
+from harness.preflight import Finding, check_cluster, probe_nodes, require
+from harness.progress import Progress
+from harness.store import RunPaths, RunStore, new_run, open_run, write_json
+from harness.sweep import Policy, Sweep, check_programs
+from harness.transport import Session, on_all
+from harness.virtual.cli import app as cluster_app
+from harness.virtual.state import default_inventory
+
+app = typer.Typer(
+    name="harness",
+    help="Run kvstore-synchronised training at every cluster size and collect time and accuracy.\n\n"
+    "Exit codes: 0 all well, 1 some trials failed, 2 bad arguments or input (nothing was started), 3 a check failed, "
+    "4 a virtual cluster could not be brought up or down, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cluster_app, name="cluster")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Inventory = Annotated[
+    Path | None,
+    typer.Option(
+        "-i",
+        "--inventory",
+        help="Ansible inventory.",
+        envvar="HARNESS_INVENTORY",
+        show_default="the virtual cluster's if one is up, else inventory/local",
+    ),
+]
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="EXPERIMENT")]
+Nodes = Annotated[
+    str | None, typer.Option("--nodes", "-n", help="Cluster sizes, e.g. 1-4 or 1,2,4.", show_default="the experiment's")
+]
+Repeats = Annotated[
+    int | None, typer.Option("--repeats", "-r", help="How often to run every point.", show_default="the experiment's")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="NAME=VALUE[,VALUE...]", help="Set a parameter; several values sweep it."),
+]
+Environment = Annotated[
+    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a rank's environment variable.")
+]
+Variants = Annotated[
+    list[str] | None, typer.Option("--variant", help="Only this variant of the experiment (repeatable).")
+]
+RunDirectory = Annotated[
+    Path, typer.Argument(help="A run directory, or an experiment's directory of runs.", metavar="RUN")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    inventory: Inventory = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", "-n", help="Only the first so many nodes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
+) -> None:
+    """Look at every node: SSH and host key, clock, memory, disk, runtime, and the network between all pairs."""
+    cluster = _cluster(inventory)
+    with Session(cluster) as session:
+        findings = check_cluster(session, cluster, _first(cluster, nodes), Code.of(EXPERIMENTS))
+    if as_json:
+        sys.stdout.write(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
+    else:
+        _print_findings(findings)
+    if any(finding.level == "failed" for finding in findings):
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+@app.command()
+def plan(
+    experiment: ExperimentFile,
+    inventory: Inventory = None,
+    nodes: Nodes = None,
+    repeats: Repeats = None,
+    settings: Settings = None,
+    environment: Environment = None,
+    variant: Variants = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Show the trials and where each rank goes; nothing is run, no node is contacted."""
+    declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
+    cluster = _cluster(inventory)
+    _print_plan(declared, cluster, as_json)
+
+
+@app.command()
+def sweep(
+    experiment: ExperimentFile,
+    inventory: Inventory = None,
+    nodes: Nodes = None,
+    repeats: Repeats = None,
+    settings: Settings = None,
+    environment: Environment = None,
+    variant: Variants = None,
+    results: Annotated[Path, typer.Option("--results", "-o", help="Where run directories go.")] = Path("results"),
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Run only what is missing of an earlier run.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Like `plan`.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="Try a failed trial again so often.")] = 0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast/--keep-going", help="Stop at the first failed trial.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(min=1, help="Seconds a trial may take.", show_default="none")
+    ] = None,
+    start_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds until every worker must be ready.")
+    ] = Limits.start,
+    stall_timeout: Annotated[float, typer.Option(min=1, help="Seconds a worker may make no progress.")] = Limits.stall
+    or 120,
+    telemetry: Annotated[
+        float, typer.Option(min=0, help="Seconds between samples of a node's health; 0 for none.")
+    ] = 5,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only warnings, failures and the summary.")
+    ] = False,
+) -> None:
+    """Run an experiment at every point of its axes and collect time and accuracy."""
+    declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
+    cluster = _cluster(inventory)
+    if dry_run:
+        _print_plan(declared, cluster, as_json=False)
+        return
+    trials = expand(declared)
+    limits = Limits(start=start_timeout, stall=stall_timeout, time=time_limit)
+    check_programs(sorted(declared.programs()), EXPERIMENTS)
+    code = Code.of(EXPERIMENTS)
+    used = cluster.first(largest(trials))
+    moment = datetime.now(UTC)
+    paths = _resumed(resume, declared) if resume else None
+    with Session(cluster) as session:
+        preflight = probe_nodes(session, used, code)
+        require(preflight, trials, cluster, run=paths.root.name if paths else None)
+        if paths is None:
+            paths = new_run(results, declared.name, moment)
+            write_json(paths.manifest, make_manifest(declared, trials, cluster, preflight, code.hash, moment))
+        store = RunStore(paths, list(declared.parameters))
+        try:
+            done = {trial for trial, status in store.finished().items() if status != "failed"}
+            todo = remaining(trials, done)
+            err.print(
+                f"{declared.name}: {len(todo)} trials on {cluster.inventory} -> {paths.root}"
+                + (f" ({len(done)} done before)" if done else "")
+            )
+            with Progress(err, todo, quiet) as progress:
+                launcher = Launcher(session, code.hash, paths.root.name, limits, telemetry)
+                statuses = Sweep(cluster, launcher, store, progress, code, Policy(retries, fail_fast)).run(todo)
+        finally:
+            store.close()
+    _report(paths)
+    if statuses["failed"]:
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+
+
+@app.command()
+def report(run: RunDirectory) -> None:
+    """Make report.html and the figures of a run again, from its CSVs and manifest alone."""
+    _report(open_run(run))
+
+
+@app.command()
+def clean(inventory: Inventory = None) -> None:
+    """Stop and remove whatever earlier runs left on the nodes; only units and directories of ours are touched."""
+    cluster = _cluster(inventory)
+    code = Code.of(EXPERIMENTS)
+    failed = False
+    with Session(cluster) as session:
+
+        def clean_node(node: Node) -> dict[str, Any]:
+            transport = session.to(node)
+            code.send(transport)
+            return ask(transport, code.hash, "clean", keep_code=code.hash)
+
+        for node, answer in on_all(cluster.nodes, clean_node):
+            if isinstance(answer, NodeError):
+                _print_error(answer)
+                failed = True
+                continue
+            stopped = ", ".join(answer["stopped"]) or "nothing was running"
+            out.print(f"{node.name}: {stopped}; {answer['freed_bytes'] / 1e6:.1f} MB freed", markup=False)
+            failed = failed or bool(answer["left"])
+    if failed:
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _cluster(inventory: Path | None) -> Cluster:
+    return load_cluster(inventory or default_inventory() or REPOSITORY / "inventory" / "local")
+
+
+def _experiment(
+    path: Path,
+    nodes: str | None,
+    repeats: int | None,
+    settings: list[str] | None,
+    environment: list[str] | None,
+    variants: list[str] | None,
+) -> Experiment:
+    return with_overrides(
+        load_experiment(path),
+        nodes=nodes,
+        repeats=repeats,
+        settings=settings or (),
+        environment=environment or (),
+        variants=variants or (),
+    )
+
+
+def _first(cluster: Cluster, count: int | None) -> tuple[Node, ...]:
+    return cluster.nodes if count is None else cluster.first(count)
+
+
+def _resumed(run: Path, declared: Experiment) -> RunPaths:
+    """An earlier run of the same experiment; raises BadInputError that says what changed."""
+    paths = open_run(run)
+    manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+    if manifest["experiment_sha256"] != experiment_digest(declared):
+        before, now = manifest["experiment"], json.loads(declared.model_dump_json())
+        changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
+        raise BadInputError(
+            f"{paths.root} ran another experiment; changed: {'; '.join(changed)}",
+            "give the same file and options as then, or start a new run",
+        )
+    return paths
+
+
+def _report(paths: RunPaths) -> None:
+    # The plotting libraries take a second to load; only a report needs them.
+    from harness.report import make_report, summary  # noqa: PLC0415
+
+    make_report(paths)
+    out.print(summary(paths))
+    out.print(f"report: {paths.report}", markup=False, soft_wrap=True)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "what", "", "detail"):
+        table.add_column(heading, overflow="fold")
+    colours = {"ok": "green", "warning": "yellow", "failed": "red"}
+    for finding in findings:
+        detail = f"{finding.detail}\ntry: {finding.remedy}" if finding.remedy else finding.detail
+        table.add_row(finding.node, finding.what, f"[{colours[finding.level]}]{finding.level}[/]", detail)
+    out.print(table)
+    failed = sum(finding.level == "failed" for finding in findings)
+    warned = sum(finding.level == "warning" for finding in findings)
+    out.print(f"{len(findings)} findings: {failed} failed, {warned} warnings")
+
+
+def _print_plan(declared: Experiment, cluster: Cluster, as_json: bool) -> None:
+    trials = expand(declared)
+    code = Code.of(EXPERIMENTS)
+    check_programs(sorted(declared.programs()), EXPERIMENTS)
+
+    def placed(trial: Trial) -> dict[str, Any]:
+        placement = place_trial(trial, cluster.first(trial.nodes), cluster.port, code.hash, token="")
+        return {
+            "trial": trial.id,
+            "parameters": dict(trial.parameters),
+            "ranks": {node.name: [rank.name for rank in placement.on(node)] for node in placement.nodes},
+            "command": list(placement.with_role("worker")[0].command),
+        }
+
+    plans = [placed(trial) for trial in trials]
+    if as_json:
+        sys.stdout.write(json.dumps(plans, indent=2) + "\n")
+        return
+    out.print(
+        f"{declared.name}: {len(trials)} trials on {cluster.inventory} ({cluster.kind}, {len(cluster.nodes)} nodes)",
+        markup=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trial", overflow="fold")
+    table.add_column("ranks", overflow="fold")
+    for each in plans:
+        table.add_row(each["trial"], "; ".join(f"{node}: {' '.join(ranks)}" for node, ranks in each["ranks"].items()))
+    out.print(table)
+
+
+def _print_error(error: HarnessError) -> None:
+    err.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+    if error.remedy:
+        err.print(f"  try: {error.remedy}", markup=False, soft_wrap=True)
+
+
+class _Interrupted(BaseException):
+    """SIGINT or SIGTERM; the CLI library would turn KeyboardInterrupt into an exit code of its own."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupted
+
+
+def main() -> None:
+    """Entry point: every foreseen error ends in two lines on stderr and its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except HarnessError as error:
+        _print_error(error)
+        sys.exit(error.exit_code)
+    except _Interrupted:
+        err.print("interrupted: every rank of this run was stopped", style="yellow")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os._exit(EXIT_OK)
+
+
+if __name__ == "__main__":
+    main()
