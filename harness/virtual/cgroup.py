@@ -80,6 +80,14 @@ def quota_and_period(fraction: float) -> tuple[int, int]:
     return max(_LEAST_QUOTA_MICROSECONDS, round(fraction * period)), period
 
 
+def as_kept(fraction: float | None) -> float | None:
+    """`fraction` cores as the kernel keeps it, in whole microseconds. Pure."""
+    if fraction is None:
+        return None
+    quota, period = quota_and_period(fraction)
+    return quota / period
+
+
 class NodeGroup:
     """The control group of one node, in all hierarchies."""
 
@@ -166,14 +174,6 @@ class NodeGroup:
             return None
         return None if text == "max" else int(text)
 
-    def memory_used(self) -> int | None:
-        """Memory that the group uses, page cache included, in bytes; None where there is no group."""
-        file = "memory.current" if self._hierarchies.version == 2 else "memory.usage_in_bytes"
-        try:
-            return int((self._in(self._hierarchies.memory) / file).read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return None
-
     def processes(self) -> set[int]:
         """Numbers of the processes in the group and all groups below it."""
         return {process for directory in self.directories for process in _processes_below(directory)}
@@ -182,15 +182,25 @@ class NodeGroup:
         """Kill every process of the group and wait until none is left; ClusterError when some stay."""
         deadline = time.monotonic() + _KILL_LIMIT_SECONDS
         while remaining := self.processes():
-            for process in remaining:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            self._kill_members(remaining)
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"processes {sorted(remaining)} of {self._path} do not die",
                     "they wait for the kernel: see `ps -eo pid,stat,wchan:30,args`, then run `harness cluster down` again",
                 )
             time.sleep(_POLL_SECONDS)
+
+    def _kill_members(self, listed: set[int]) -> None:
+        """Kill those of `listed` that are still members once their numbers are pinned, so that none can be a stranger's."""
+        with contextlib.ExitStack() as stack:
+            pinned: dict[int, int] = {}
+            for process in listed:
+                with contextlib.suppress(ProcessLookupError):
+                    pinned[process] = os.pidfd_open(process)
+                    stack.callback(os.close, pinned[process])
+            for process in self.processes() & pinned.keys():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pinned[process], signal.SIGKILL)
 
     def remove(self) -> None:
         """Remove the group's (empty) directories."""

@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from harness.errors import EXIT_CLUSTER, HarnessError
+from harness.errors import EXIT_CLUSTER
 from harness.virtual import cluster
+from harness.virtual.blueprint import Wishes
+from harness.virtual.down import down as remove_cluster
 from harness.virtual.names import DEFAULT_NAME, DEFAULT_SUBNET
 from harness.virtual.profile import PROFILES
-from harness.virtual.state import Options
+from harness.virtual.up import up as raise_cluster
 
 app = typer.Typer(no_args_is_help=True, help="A virtual Pi cluster on this machine (root, Linux).")
 node_app = typer.Typer(no_args_is_help=True, help="Do to one node what happens to boards: power, cable, speed.")
@@ -30,22 +32,21 @@ def _say(text: str) -> None:
 
 @app.command()
 def up(
-    nodes: Annotated[int, typer.Option(help="Number of nodes.")] = 4,
-    link: Annotated[str, typer.Option(help="Rate of every node's link, both ways.")] = "100mbit",
-    controller_link: Annotated[str, typer.Option(help="Rate of the controller's link; `none` for no limit.")] = "none",
-    profile: Annotated[str, typer.Option(help=f"Board whose speed nodes have: {', '.join(PROFILES)}.")] = "pi3",
+    *,
+    nodes: Annotated[int | None, typer.Option(help="Number of nodes.  [new: 4]", show_default=False)] = None,
+    link: Annotated[str | None, typer.Option(help="Rate of a node's link, both ways.  [new: 100mbit]")] = None,
+    controller_link: Annotated[str | None, typer.Option(help="Rate of the controller's link.  [new: none]")] = None,
+    profile: Annotated[str | None, typer.Option(help=f"Speed: {', '.join(PROFILES)}.  [new: pi3]")] = None,
     cpu: Annotated[float | None, typer.Option(help="Cores a node may use, instead of the profile's rule.")] = None,
-    memory: Annotated[str, typer.Option(help="Memory of a node.")] = "1GiB",
-    subnet: Annotated[str, typer.Option(help="Addresses inside the cluster's own namespaces.")] = DEFAULT_SUBNET,
+    memory: Annotated[str | None, typer.Option(help="Memory of a node.  [new: 1GiB]")] = None,
+    subnet: Annotated[str | None, typer.Option(help=f"Addresses in the cluster.  [new: {DEFAULT_SUBNET}]")] = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Bring the cluster up, resize it, or repair it: whatever is missing from what is asked."""
-    options = Options(name, nodes, link, controller_link, profile, cpu, memory, subnet)
-    changes = cluster.up(options, _say)
-    for change in changes:
+    """Bring the cluster up, resize it, or repair it; what is not said stays as it is."""
+    wishes = Wishes(nodes, link, controller_link, profile, cpu, memory, subnet)
+    changes = raise_cluster(name, wishes, _say)
+    for change in changes or ["nothing to change"]:
         typer.echo(change)
-    if not changes:
-        typer.echo("nothing to change")
     typer.echo(f"inventory: {cluster.inventory(name)}")
 
 
@@ -53,7 +54,7 @@ def up(
 def down(name: Name = DEFAULT_NAME) -> None:
     """Remove the cluster and everything it made."""
     typer.echo(
-        f"virtual cluster {name} removed" if cluster.down(name, _say) else f"no virtual cluster {name}: nothing to do"
+        f"virtual cluster {name} removed" if remove_cluster(name, _say) else f"no virtual cluster {name}: nothing to do"
     )
 
 
@@ -130,18 +131,3 @@ def _table(nodes: list[cluster.NodeStatus]) -> Table:
             node.link,
         )
     return table
-
-
-def main() -> None:
-    """Run the verbs on their own: python -m harness.virtual.cli."""
-    try:
-        app()
-    except HarnessError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        if error.remedy:
-            typer.echo(f"  try: {error.remedy}", err=True)
-        raise SystemExit(error.exit_code) from error
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -9,6 +10,12 @@ from harness.errors import ClusterError
 
 DEFAULT_LIMIT_SECONDS = 30.0
 _SHOWN_LINES = 8
+
+
+def tool_environment() -> dict[str, str]:
+    """This process's environment, with the directories of the system's tools on the path and messages in English."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return os.environ | {"PATH": path, "LC_ALL": "C.UTF-8"}
 
 
 def run(arguments: Sequence[str], *, limit: float = DEFAULT_LIMIT_SECONDS, stdin: str = "", remedy: str = "") -> str:
@@ -19,7 +26,15 @@ def run(arguments: Sequence[str], *, limit: float = DEFAULT_LIMIT_SECONDS, stdin
     """
     shown = " ".join(arguments)
     try:
-        done = subprocess.run(arguments, input=stdin, text=True, capture_output=True, timeout=limit, check=False)
+        done = subprocess.run(
+            arguments,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=limit,
+            check=False,
+            env=tool_environment(),
+        )
     except FileNotFoundError as error:
         raise ClusterError(f"command not found: {arguments[0]}", remedy) from error
     except subprocess.TimeoutExpired as error:

@@ -8,13 +8,14 @@ import subprocess
 from pathlib import Path
 
 from harness.errors import ClusterError
-from harness.virtual import namespace
+from harness.virtual import namespace, processes
 from harness.virtual.cgroup import NodeGroup
-from harness.virtual.command import run
+from harness.virtual.command import run, tool_environment
 from harness.virtual.names import Node
 from harness.virtual.rootfs import USER
 
 _LOG_LINES = 15
+_NSPAWN = Path("/run/systemd/nspawn")
 
 
 class Machine:
@@ -89,6 +90,7 @@ class Machine:
     def start(self, memory: int) -> None:
         """Boot the node inside its control group with `memory` bytes and no CPU limit; returns at once."""
         self.mount()
+        self._remove_remains()
         self.group.create()
         self.group.set_memory(memory)
         self.group.set_quota(None)
@@ -101,7 +103,7 @@ class Machine:
                 start_new_session=True,
                 preexec_fn=self.group.join,  # noqa: PLW1509 - no other thread runs when nodes are started
                 # only its network is the node's to set
-                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+                env=tool_environment() | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
                 cwd="/",
             )
 
@@ -128,6 +130,18 @@ class Machine:
     def stop(self) -> None:
         """Pull the plug: kill everything the node runs; its disk stays."""
         self.group.kill()
+        self._remove_remains()
+
+    def _remove_remains(self) -> None:
+        """Remove what a killed systemd-nspawn leaves: the next one would refuse to start, or it would stay for ever."""
+        export = _NSPAWN / "unix-export" / self.node.namespace  # mounted from systemd 256 on
+        processes.unmount_below(export)
+        for directory in (export, _NSPAWN / "propagate" / self.node.namespace):
+            if directory.is_dir():
+                directory.rmdir()
+        if self._root.is_mount():
+            place = self._root.stat()
+            (_NSPAWN / "locks" / f"inode-{place.st_dev}:{place.st_ino}").unlink(missing_ok=True)
 
     def failure(self, message: str) -> ClusterError:
         """An error about this node, with the end of its console."""

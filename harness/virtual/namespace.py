@@ -1,21 +1,16 @@
-"""Enter a network namespace: this process for good, or one function for its duration."""
+"""Enter a network namespace."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from harness.errors import ClusterError
 
 NAMESPACES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
-
-Result = TypeVar("Result")
 
 
 def exists(name: str) -> bool:
@@ -54,23 +49,3 @@ def enter_network_namespace(name: str) -> None:
             raise ClusterError(f"network namespace {name} cannot be entered: {reason}", "run it as root")
     finally:
         os.close(descriptor)
-
-
-def call_in(name: str, function: Callable[[], Result]) -> Result:
-    """Return what `function` returns when it runs inside network namespace `name`; this thread stays where it is."""
-    results: list[Result] = []
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            enter_network_namespace(name)
-            results.append(function())
-        except BaseException as error:  # handed to the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=work, name=f"in {name}")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]

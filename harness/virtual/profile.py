@@ -16,6 +16,7 @@ RULE = (
 )
 MATRIX_SIZE = 512
 LEAST_FRACTION = 0.01
+MOST_FRACTION = 256
 # What nodes may use together; the rest is for the switch, the controller and this machine itself.
 USABLE_SHARE = 0.9
 
@@ -65,27 +66,31 @@ class Quota:
         return asdict(self)
 
 
-def checked_profile(profile: str) -> str:
-    """Return `profile` if there is one of that name, else raise BadInputError."""
+def check(profile: str, override: float | None) -> None:
+    """Raise BadInputError when there is no such profile, or `override` (cores) is no share of CPU."""
     if profile not in PROFILES:
         raise BadInputError(f"unknown profile {profile!r}", f"use one of: {', '.join(PROFILES)}")
-    return profile
+    if override is not None and not LEAST_FRACTION <= override <= MOST_FRACTION:
+        raise BadInputError(
+            f"--cpu {override:g} is no share of CPU", f"give cores, {LEAST_FRACTION} to {MOST_FRACTION}: --cpu 0.15"
+        )
+
+
+def needs_measurement(profile: str, override: float | None) -> bool:
+    """Whether the quota follows from this machine's rate."""
+    return override is None and profile in BOARDS
 
 
 def quota_of(profile: str, machine_gflops: float | None, override: float | None) -> Quota:
     """The quota of `profile` on a machine whose core does `machine_gflops`; `override` (cores) wins over the rule.
 
-    Raises BadInputError when `override` is not positive.
+    Raises ValueError when the rule needs the machine's rate and there is none.
     """
-    board = BOARDS.get(checked_profile(profile))
+    board = BOARDS.get(profile)
     if override is not None:
-        if not LEAST_FRACTION <= override <= 1024:
-            raise BadInputError(
-                f"--cpu {override} is no share of CPU", f"give cores, at least {LEAST_FRACTION}: --cpu 0.15"
-            )
         return Quota(profile, override, "given by the user", board, machine_gflops)
     if board is None:
-        return Quota(profile, None, "no limit")
+        return Quota(profile, None, "no limit", None, machine_gflops)
     if machine_gflops is None:
         raise ValueError(f"profile {profile} needs this machine's rate")
     fraction = round(max(LEAST_FRACTION, board.sgemm_gflops / machine_gflops), 3)
@@ -93,7 +98,7 @@ def quota_of(profile: str, machine_gflops: float | None, override: float | None)
 
 
 def measure_machine() -> float:
-    """SGEMM rate of one core of this machine in GFLOP/s, best of several (about a second).
+    """SGEMM rate of one core of this machine in GFLOP/s, best of several (about two seconds).
 
     In a process of its own: the number of BLAS threads can only be set before numpy is imported.
     """

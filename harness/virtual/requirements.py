@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from harness.errors import BadInputError, ClusterError
+from harness.virtual.command import tool_environment
 
 # command: Debian package
 _COMMANDS = {
@@ -34,8 +35,7 @@ def require_root() -> None:
 
 def missing_packages() -> list[str]:
     """Debian packages whose commands are not there."""
-    # sbin is not on everyone's path, and the tools live there
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    path = tool_environment()["PATH"]
     return sorted({package for command, package in _COMMANDS.items() if shutil.which(command, path=path) is None})
 
 

@@ -68,15 +68,14 @@ def key_of(names: list[str]) -> str:
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
 
-def is_cached() -> bool:
-    """Whether the root file system of today's inputs is built."""
-    return (_directory() / key_of(packages())).is_dir()
+def place() -> Path:
+    """Where the root file system of today's inputs is, or will be, cached."""
+    return paths.cache_directory() / "rootfs" / key_of(packages())
 
 
 def ensure() -> Path:
     """Return the root file system, built first where it is not cached (half a minute, needs the network)."""
-    names = packages()
-    target = _directory() / key_of(names)
+    target = place()
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +84,9 @@ def ensure() -> Path:
             for abandoned in target.parent.glob("building-*"):
                 shutil.rmtree(abandoned)
             building = target.parent / f"building-{target.name}"
-            _build(building, names)
+            _build(building, packages())
             building.rename(target)
     return target
-
-
-def _directory() -> Path:
-    return paths.cache_directory() / "rootfs"
 
 
 def _build(directory: Path, names: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -39,19 +40,19 @@ def arguments(places: Places, node: Node, command: list[str]) -> list[str]:
     return ["ssh", "-F", "/dev/null", "-i", str(places.key), *flags, f"{USER}@{node.address}", *command]
 
 
-def wait_until_running(places: Places, node: Node, limit: float) -> str | None:
+def wait_until_running(places: Places, node: Node, limit: float, given_up: threading.Event) -> str | None:
     """Wait until `node` answers and its systemd says `running`; None then, else what is wrong after `limit` seconds.
 
-    Call it inside the controller's namespace.
+    It ends early when `given_up` is set. Call it inside the controller's namespace.
     """
     deadline = time.monotonic() + limit
     while not answers(node.address):
-        if time.monotonic() > deadline:
+        if given_up.is_set() or time.monotonic() > deadline:
             return f"no SSH at {node.address} within {limit:.0f} s"
         time.sleep(_PAUSE_SECONDS)
     command = arguments(places, node, ["systemctl", "is-system-running", "--wait"])
     said = "nothing"
-    while (left := deadline - time.monotonic()) > 0:
+    while not given_up.is_set() and (left := deadline - time.monotonic()) > 0:
         try:
             done = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=left, check=False

@@ -6,34 +6,20 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import paths
 from harness.errors import BadInputError, ClusterError
 from harness.virtual import namespace
+from harness.virtual.blueprint import Options
 from harness.virtual.lock import exclusive
-from harness.virtual.names import DEFAULT_SUBNET, checked_name, controller_namespace
+from harness.virtual.names import checked_name, controller_namespace
 
 # One per machine whatever the state directories: namespaces and control groups are the machine's.
 CLAIMS = Path("/run/harness")
 _LOCK_LIMIT_SECONDS = 120.0
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/@+=-]+")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule)."""
-
-    name: str
-    nodes: int
-    link: str = "100mbit"
-    controller_link: str = "none"
-    profile: str = "pi3"
-    cpu: float | None = None
-    memory: str = "1GiB"
-    subnet: str = DEFAULT_SUBNET
 
 
 @dataclass(frozen=True)
@@ -71,9 +57,14 @@ class Places:
         """The host key of node `node`."""
         return self.directory / "keys" / f"{node}_host_ed25519"
 
+    @property
+    def nodes(self) -> Path:
+        """Directory of the nodes' disks."""
+        return self.directory / "nodes"
+
     def node(self, node: str) -> Path:
         """Disk and console of node `node`."""
-        return self.directory / "nodes" / node
+        return self.nodes / node
 
     @property
     def claim(self) -> Path:
@@ -99,6 +90,17 @@ class Places:
     def owner(self) -> Path:
         """File in the claim that holds the state directory's path."""
         return self.claim / "state_directory"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the next command needs of cluster.json; `quota` in cores, `machine_gflops` of one core."""
+
+    options: Options
+    created_at: str
+    rootfs: Path
+    quota: float | None
+    machine_gflops: float | None
 
 
 def default_inventory() -> Path | None:
@@ -127,7 +129,11 @@ def places_of(name: str) -> Places:
 def locked(places: Places) -> Iterator[None]:
     """Hold the cluster's lock; ClusterError when another command keeps it for minutes."""
     with exclusive(places.lock, limit=_LOCK_LIMIT_SECONDS, doing=f"works on virtual cluster {places.name}"):
-        yield
+        try:
+            yield
+        finally:
+            if not places.claim.exists():
+                places.lock.unlink(missing_ok=True)
 
 
 def claim(places: Places) -> None:
@@ -150,27 +156,30 @@ def owner_of(places: Places) -> Path | None:
         return None
 
 
-def read_record(places: Places) -> dict[str, Any] | None:
-    """What `up` wrote about the cluster, or None."""
+def read_record(places: Places) -> Record | None:
+    """What `up` wrote about the cluster, None where there is none; ClusterError when it is damaged."""
     try:
-        record = json.loads(places.record.read_text(encoding="utf-8"))
+        content = json.loads(places.record.read_text(encoding="utf-8"))
+        return Record(
+            options=Options(**content["options"]),
+            created_at=content["created_at"],
+            rootfs=Path(content["rootfs"]["path"]),
+            quota=content["quota"]["fraction"],
+            machine_gflops=content["quota"]["machine_sgemm_gflops"],
+        )
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except PermissionError as error:
+        raise ClusterError(f"{places.record} cannot be read", "run it as root") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise ClusterError(
             f"{places.record} is damaged: {error}", f"run `harness cluster down --name {places.name}`"
         ) from error
-    return record if isinstance(record, dict) else None
 
 
-def options_of(record: dict[str, Any]) -> Options:
-    """The options a record was made with."""
-    return Options(**record["options"])
-
-
-def options_json(options: Options) -> dict[str, Any]:
-    """The record's form of `options`."""
-    return asdict(options)
+def write_record(places: Places, content: dict[str, object]) -> None:
+    """Write cluster.json."""
+    write_atomically(places.record, json.dumps(content, indent=2) + "\n")
 
 
 def write_atomically(file: Path, text: str) -> bool:

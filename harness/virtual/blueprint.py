@@ -1,0 +1,93 @@
+"""What a cluster shall be: the user's options, completed and checked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from harness.errors import BadInputError, ClusterError
+from harness.virtual import profile
+from harness.virtual.names import DEFAULT_SUBNET, AddressPlan, Node, nodes_of
+from harness.virtual.units import bits_per_second, size_in_bytes
+
+UNSHAPED = "none"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule)."""
+
+    name: str
+    nodes: int = 4
+    link: str = "100mbit"
+    controller_link: str = UNSHAPED
+    profile: str = "pi3"
+    cpu: float | None = None
+    memory: str = "1GiB"
+    subnet: str = DEFAULT_SUBNET
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said; None where nothing was said: the cluster then stays as it is, a new one gets the default."""
+
+    nodes: int | None = None
+    link: str | None = None
+    controller_link: str | None = None
+    profile: str | None = None
+    cpu: float | None = None
+    memory: str | None = None
+    subnet: str | None = None
+
+    def applied_to(self, options: Options) -> Options:
+        """`options` with everything that was said; a profile that was said ends an earlier `cpu`."""
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        if self.profile is not None:
+            said.setdefault("cpu", None)
+        return replace(options, **said)
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Options, checked, with what follows from them: rates in bits per second (None: no limit), memory in bytes."""
+
+    options: Options
+    nodes: tuple[Node, ...]
+    addresses: AddressPlan
+    rate: int
+    controller_rate: int | None
+    memory: int
+
+    @classmethod
+    def of(cls, options: Options) -> Blueprint:
+        """Check `options`; BadInputError names the first that cannot be."""
+        profile.check(options.profile, options.cpu)
+        controller = options.controller_link
+        return cls(
+            options=options,
+            nodes=tuple(nodes_of(options.name, options.nodes, options.subnet)),
+            addresses=AddressPlan.of(options.subnet),
+            rate=bits_per_second(options.link),
+            controller_rate=None if controller == UNSHAPED else bits_per_second(controller),
+            memory=size_in_bytes(options.memory),
+        )
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; BadInputError when there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise BadInputError(f"virtual cluster {self.options.name} has no node {name!r}", "see `harness cluster status`")
+
+
+def designed(name: str, wishes: Wishes, before: Options | None) -> Blueprint:
+    """The blueprint that `wishes` make of the cluster as it is (`before`, None for a new one).
+
+    Raises BadInputError for what cannot be, ClusterError for what cannot change while the cluster is up.
+    """
+    blueprint = Blueprint.of(wishes.applied_to(before or Options(name)))
+    if before is not None and before.subnet != blueprint.options.subnet:
+        raise ClusterError(
+            f"virtual cluster {name} is up with addresses {before.subnet}",
+            f"run `harness cluster down --name {name}` first",
+        )
+    return blueprint

@@ -1,0 +1,246 @@
+"""Bring a cluster up: compare what is there with what is asked, and make the difference.
+
+Running it again, resizing, and repairing after a crash are therefore one thing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import harness
+from harness.errors import ClusterError
+from harness.virtual import cgroup, keys, namespace, network, processes, profile, requirements, rootfs, ssh
+from harness.virtual.blueprint import Blueprint, Wishes, designed
+from harness.virtual.inventory import inventory_text
+from harness.virtual.machine import Machine
+from harness.virtual.names import Node, controller_namespace
+from harness.virtual.site import Site
+from harness.virtual.state import (
+    Places,
+    Record,
+    claim,
+    locked,
+    owner_of,
+    read_record,
+    write_atomically,
+    write_record,
+)
+
+READY_LIMIT_SECONDS = 60.0
+Say = Callable[[str], None]
+
+
+def up(name: str, wishes: Wishes, say: Say = print) -> list[str]:
+    """Bring cluster `name` to what `wishes` ask for; return what was changed, empty when it was so already.
+
+    `say` is told of what takes time and of warnings. Raises BadInputError for wishes that cannot be, before anything is
+    touched, and ClusterError when the cluster cannot be brought up; what was made so far then stays for the next `up`
+    or `down`.
+    """
+    requirements.require_all()
+    site = Site.of(name)
+    with locked(site.places):
+        before = read_record(site.places)
+        blueprint = designed(name, wishes, before.options if before else None)
+        _refuse_strangers(site.places)
+        claim(site.places)
+        # by number: `self` would be mount's own, which is the same, but is not what a reader of the mount table sees
+        processes.bind(Path(f"/proc/{os.getpid()}/ns/net"), site.places.machine_network)
+        raising = _Raising(site, blueprint, before, say)
+        raising.run()
+    if warning := profile.shortage(raising.quota.fraction, len(blueprint.nodes)):
+        say(f"warning: {warning}")
+    return raising.changes
+
+
+class _Raising:
+    """One run of `up`, under the cluster's lock; collects what it changes."""
+
+    def __init__(self, site: Site, blueprint: Blueprint, before: Record | None, say: Say) -> None:
+        self.changes: list[str] = []
+        self._site = site
+        self._places = site.places
+        self._blueprint = blueprint
+        self._before = before
+        self._say = say
+        self._started: set[str] = set()
+        self._rootfs = self._choose_rootfs()
+        self.quota = self._choose_quota()
+
+    def run(self) -> None:
+        """Make the difference, from the outside in: state, switch, nodes."""
+        options = self._blueprint.options
+        self._write_state()
+        if network.ensure_switch(
+            options.name, self._blueprint.addresses, options.controller_link, self._blueprint.controller_rate
+        ):
+            self.changes.append("switch and controller port")
+        self._shrink()
+        machines = [self._site.machine(node) for node in self._blueprint.nodes]
+        for machine in machines:
+            self._ensure(machine)
+        failures = self._settle(machines)
+        self._apply_quota(machines)
+        for machine in machines:
+            if reason := failures.get(machine.node.name):
+                raise machine.failure(reason)
+
+    def _choose_rootfs(self) -> Path:
+        """The root file system of this cluster: the one it was made with, as long as it is there."""
+        if self._before is not None and self._before.rootfs.is_dir():
+            if self._before.rootfs != rootfs.place():
+                self._say(
+                    "warning: the nodes' package list has changed since this cluster was made: `down` and `up` renew it"
+                )
+            return self._before.rootfs
+        if not rootfs.place().is_dir():
+            self._say("building the nodes' root file system (once, about half a minute) ...")
+        return rootfs.ensure()
+
+    def _choose_quota(self) -> profile.Quota:
+        """The nodes' quota; this machine is measured once in a cluster's life, so that `up` again changes nothing."""
+        options = self._blueprint.options
+        measured = self._before.machine_gflops if self._before else None
+        if profile.needs_measurement(options.profile, options.cpu) and measured is None:
+            measured = profile.measure_machine()
+        return profile.quota_of(options.profile, measured, options.cpu)
+
+    def _write_state(self) -> None:
+        """Write keys, record and inventory, before anything they describe is made."""
+        places, blueprint = self._places, self._blueprint
+        places.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keys.ensure_key(places.key, f"harness virtual cluster {places.name}")
+        host_keys = {}
+        for node in blueprint.nodes:
+            key = keys.ensure_key(places.host_key(node.name), node.name)
+            host_keys[node.name] = keys.public_key(key)
+        write_record(places, self._record())
+        text = inventory_text(places.name, list(blueprint.nodes), places.key, places.known_hosts, places.ssh_masters)
+        changed = write_atomically(places.known_hosts, keys.known_hosts(list(blueprint.nodes), host_keys))
+        if write_atomically(places.inventory, text) or changed:
+            self.changes.append("inventory")
+
+    def _record(self) -> dict[str, object]:
+        blueprint = self._blueprint
+        created = self._before.created_at if self._before else datetime.now(UTC).isoformat(timespec="seconds")
+        return {
+            "name": self._places.name,
+            "created_at": created,
+            "options": vars(blueprint.options),
+            "nodes": {node.name: node.address for node in blueprint.nodes},
+            "controller": blueprint.addresses.controller,
+            "link": {
+                "bits_per_second": blueprint.rate,
+                "controller_bits_per_second": blueprint.controller_rate,
+                "overhead_bytes": network.OVERHEAD_BYTES,
+                "buffer_seconds": network.BUFFER_SECONDS,
+            },
+            "memory_bytes": blueprint.memory,
+            "quota": self.quota.as_json(),
+            "rootfs": {"suite": rootfs.SUITE, "path": str(self._rootfs)},
+            "machine": {
+                "kernel": os.uname().release,
+                "architecture": os.uname().machine,
+                "cores": os.cpu_count(),
+                "cgroup_version": self._site.hierarchies.version,
+            },
+            "harness": harness.__version__,
+        }
+
+    def _shrink(self) -> None:
+        """Remove the nodes beyond the asked ones."""
+        wanted = {node.name for node in self._blueprint.nodes}
+        for name in sorted(self._site.nodes_with_remains() - wanted):
+            node = Node(self._places.name, int(name.removeprefix("node")), address="")
+            machine = self._site.machine(node)
+            machine.stop()
+            machine.remove_disk()
+            machine.group.remove()
+            network.disconnect(node)
+            for file in self._places.key.parent.glob(f"{name}_host_*"):
+                file.unlink()
+            self.changes.append(f"{name}: removed")
+
+    def _ensure(self, machine: Machine) -> None:
+        """Bring one node's cable, disk and processes to what is asked."""
+        self._ensure_cable(machine)
+        if not machine.has_disk:
+            machine.stop()
+            host_key = self._places.host_key(machine.node.name)
+            machine.make_disk(self._rootfs, host_key, keys.public_key(self._places.key))
+        if not machine.is_running:
+            self._start(machine, "started")
+        elif machine.group.memory() != self._blueprint.memory:
+            machine.group.set_memory(self._blueprint.memory)
+            self.changes.append(f"{machine.node.name}: memory {self._blueprint.options.memory}")
+
+    def _ensure_cable(self, machine: Machine) -> None:
+        node, link, rate = machine.node, self._blueprint.options.link, self._blueprint.rate
+        port = network.ports(node.cluster).get(node.name)
+        if port is None or port.rate is None or not namespace.exists(node.namespace):
+            machine.stop()
+            network.connect(node, self._blueprint.addresses, link, rate)
+            return
+        if port.rate != link:
+            network.set_rate(node, link, rate)
+            self.changes.append(f"{node.name}: link {link}")
+        if not port.connected:
+            network.set_connected(node, connected=True)
+            self.changes.append(f"{node.name}: link restored")
+
+    def _start(self, machine: Machine, word: str) -> None:
+        machine.start(self._blueprint.memory)
+        self._started.add(machine.node.name)
+        self.changes.append(f"{machine.node.name}: {word}")
+
+    def _settle(self, machines: list[Machine]) -> dict[str, str]:
+        """Wait until every node runs, starting again, once, those that were there before and do not answer.
+
+        Returns what is wrong with those that still do not, by name.
+        """
+        failures = wait_until_running(self._places, machines)
+        again = [machine for machine in machines if machine.node.name in failures.keys() - self._started]
+        for machine in again:
+            machine.stop()
+            self._start(machine, "started again")
+        return failures if not again else wait_until_running(self._places, machines)
+
+    def _apply_quota(self, machines: list[Machine]) -> None:
+        """Put the quota in force: only now, so that nodes boot at full speed."""
+        fraction = self.quota.fraction
+        for machine in machines:
+            if machine.group.quota() != cgroup.as_kept(fraction):
+                machine.group.set_quota(fraction)
+                if machine.node.name not in self._started:
+                    self.changes.append(f"{machine.node.name}: CPU {'without limit' if fraction is None else fraction}")
+
+
+def wait_until_running(places: Places, machines: list[Machine]) -> dict[str, str]:
+    """What is wrong with the nodes that do not run within the limit, by name; empty when all do."""
+    given_up = threading.Event()
+    enter = partial(namespace.enter_network_namespace, controller_namespace(places.name))
+    with ThreadPoolExecutor(len(machines), initializer=enter) as pool:
+        waits = [
+            pool.submit(ssh.wait_until_running, places, each.node, READY_LIMIT_SECONDS, given_up) for each in machines
+        ]
+        try:
+            words = [wait.result() for wait in waits]
+        except BaseException:
+            given_up.set()
+            raise
+    return {machine.node.name: word for machine, word in zip(machines, words, strict=True) if word is not None}
+
+
+def _refuse_strangers(places: Places) -> None:
+    """ClusterError when namespaces bear our names though no cluster of ours has claimed them."""
+    if owner_of(places) is None and (strangers := network.namespaces_of(places.name)):
+        raise ClusterError(
+            f"network namespaces that this harness did not make are in the way: {', '.join(strangers)}",
+            "use another --name, or remove them with `ip netns delete`",
+        )
