@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -55,6 +56,11 @@ class Architecture:
             limit = math.sqrt(6 / ((shape[0] + shape[1]) * field)) if len(shape) > 1 else 0.0
             weights[name] = random.uniform(-limit, limit, shape).astype(np.float32)
         return weights
+
+
+def digest(weights: dict[str, Weights]) -> str:
+    """SHA-256 over all values in forward order, float32 little-endian."""
+    return hashlib.sha256(b"".join(array.astype("<f4").tobytes() for array in weights.values())).hexdigest()
 
 
 ARCHITECTURES = {

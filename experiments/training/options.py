@@ -29,6 +29,7 @@ class Options:
     seed: int
     validation: bool
     limit: int | None
+    save_weights: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,6 +53,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--seed", type=_natural, default=0, help="of the first weights and of every epoch's shuffle")
     add("--validation", action=argparse.BooleanOptionalAction, default=True)
     add("--limit", type=_positive, default=None, help="use only the first training images, for quick runs")
+    add("--save-weights", type=Path, default=None, help="file for worker 0's trained weights, NumPy's .npz")
     return Options(**vars(parser.parse_args(arguments)))
 
 

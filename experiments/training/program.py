@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from . import data, options, sharding
 from .errors import ProgramError
 from .events import emit
-from .models import ARCHITECTURES
+from .models import ARCHITECTURES, digest
 
 _EXIT_BAD_INPUT = 2
 
@@ -65,4 +67,7 @@ def _work(chosen: options.Options) -> None:
             store_seconds=time.perf_counter() - imported,
         )
         trainer.run()
-        emit("done", rank=store.rank, epochs=chosen.epochs, weights_sha256=network.digest())
+        trained = network.weights()
+        if chosen.save_weights and store.rank == 0:
+            np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
+        emit("done", rank=store.rank, epochs=chosen.epochs, weights_sha256=digest(trained))

@@ -1,0 +1,158 @@
+"""Real MXNet, real ps-lite: what the workers of a trial compute together, held against plain NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import training_job
+import training_reference
+from training import data, models, schedule, sharding
+
+pytestmark = pytest.mark.mxnet
+
+IMAGES = 250  # no multiple of any batch below: a remainder sits out in every epoch
+EPOCHS = 2
+WARMUP_STEPS = 5
+SEED = 3
+RATE = 0.1
+
+
+def arguments(**chosen: object) -> list[str]:
+    """Options of a short run on the embedded digits."""
+    options = {
+        "model": "lenet5",
+        "dataset": "digits",
+        "limit": IMAGES,
+        "epochs": EPOCHS,
+        "warmup_steps": WARMUP_STEPS,
+        "learning_rate": RATE,
+        "seed": SEED,
+        **chosen,
+    }
+    return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def reference(model: str, batch: int, images: data.Split) -> dict[str, np.ndarray]:
+    """Weights that one process reaches with the whole batch."""
+    architecture = models.ARCHITECTURES[model]
+    split = images.enlarged(architecture.side)
+    steps = EPOCHS * (len(split.images) // batch)
+    return training_reference.train(
+        architecture.first_weights(SEED),
+        split.images,
+        split.labels,
+        maximum=16,
+        side=architecture.side,
+        pooling=architecture.pooling,
+        batch=batch,
+        rates=[schedule.at_step(RATE, step, WARMUP_STEPS) for step in range(steps)],
+        epochs=EPOCHS,
+        seed=SEED,
+    )
+
+
+def assert_close(found: Path, expected: dict[str, np.ndarray]) -> None:
+    """Same arrays, as far as float32 can tell after a run."""
+    with np.load(found) as weights:
+        assert list(weights) == list(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(weights[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def digits() -> data.Split:
+    return data.load("digits", Path("unused"), IMAGES).train
+
+
+@pytest.mark.parametrize(
+    ("model", "workers", "servers"), [("lenet5", 1, 1), ("lenet5", 2, 1), ("lenet5", 3, 2), ("lenet", 2, 2)]
+)
+def test_workers_together_compute_what_one_process_does(
+    tmp_path: Path, digits: data.Split, model: str, workers: int, servers: int
+) -> None:
+    batch = 24 // workers
+    options = arguments(model=model, batch_size=batch, kvstore="dist_sync", save_weights=tmp_path / "weights.npz")
+    # a bound below the big arrays' size, so that some are split over the servers and some are not
+    ranks = training_job.run(workers, servers, options, tmp_path, MXNET_KVSTORE_BIGARRAY_BOUND="5000")
+
+    assert_close(tmp_path / "weights.npz", reference(model, batch * workers, digits))
+    assert [events[0]["rank"] for events in ranks] == list(range(workers))
+    assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
+    for events in ranks:
+        assert [event["event"] for event in events] == ["ready", "epoch", "epoch", "done"]
+        assert events[0]["parameters"] == models.ARCHITECTURES[model].parameters()
+        assert events[1]["steps"] == sharding.steps_per_epoch(IMAGES, batch, workers)
+        for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+            assert events[2][name] == ranks[0][2][name]
+
+
+def test_metrics_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:
+    """300 images, in parts of 150 and in one of 300: the same numbers."""
+    options = arguments(batch_size=12, kvstore="dist_sync", epochs=1)
+    pair = training_job.run(2, 1, options, tmp_path)
+    options = arguments(batch_size=24, kvstore="dist_sync", epochs=1)
+    single = training_job.run(1, 1, options, tmp_path)
+    for name in ("train_accuracy", "validation_accuracy"):
+        assert pair[0][1][name] == pytest.approx(single[0][1][name], abs=1e-9)
+    for name in ("train_loss", "validation_loss"):
+        assert pair[0][1][name] == pytest.approx(single[0][1][name], rel=1e-4)
+    assert pair[0][1]["images"] + pair[1][1]["images"] == single[0][1]["images"]
+
+
+def test_asynchronous_workers_learn(tmp_path: Path) -> None:
+    options = arguments(batch_size=16, kvstore="dist_async", limit=1200, epochs=3, learning_rate=0.05)
+    ranks = training_job.run(2, 2, options, tmp_path)
+    first, second = (events[1:-1] for events in ranks)
+    for epochs in (first, second):
+        assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] / 2
+        assert epochs[-1]["validation_accuracy"] > 0.7
+    assert [event["train_accuracy"] for event in ranks[0][1:-1]] == [
+        event["train_accuracy"] for event in ranks[1][1:-1]
+    ]
+
+
+def test_independent_workers_stay_independent(tmp_path: Path) -> None:
+    ranks = training_job.run(2, 0, arguments(batch_size=12, kvstore="none"), tmp_path)
+    assert [events[0]["rank"] for events in ranks] == [0, 1]
+    assert ranks[0][-1]["weights_sha256"] != ranks[1][-1]["weights_sha256"]
+    assert ranks[0][1]["steps"] == ranks[1][1]["steps"] == IMAGES // 24
+    assert ranks[0][1]["wait_seconds"] == 0.0
+
+
+def test_alone_without_a_store_is_the_reference_too(tmp_path: Path, digits: data.Split) -> None:
+    options = arguments(batch_size=24, kvstore="none", save_weights=tmp_path / "weights.npz")
+    (events,) = training_job.run(1, 0, options, tmp_path)
+    assert_close(tmp_path / "weights.npz", reference("lenet5", 24, digits))
+    assert events[1]["train_seconds"] > 0
+    assert events[1]["cpu_seconds"] > 0
+
+
+def test_without_validation_its_numbers_are_null(tmp_path: Path) -> None:
+    options = [*arguments(batch_size=24, kvstore="none", epochs=1), "--no-validation"]
+    (events,) = training_job.run(1, 0, options, tmp_path)
+    assert events[1]["validation_accuracy"] is None
+    assert events[1]["validation_loss"] is None
+    assert events[1]["validation_seconds"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        ({"kvstore": "dist_sync"}, "dist_sync"),
+        ({"dataset": "mnist", "data_dir": "/nowhere", "kvstore": "none"}, "/nowhere/mnist"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"batch_size": 251, "kvstore": "none"}, "250 training images"),
+    ],
+)
+def test_faults_are_named_with_exit_code_2(tmp_path: Path, chosen: dict[str, object], names: str) -> None:
+    program = training_job.start(arguments(**chosen), {}, tmp_path)
+    output, errors = program.communicate(timeout=training_job.LIMIT_SECONDS)
+    assert program.returncode == 2
+    (event,) = training_job.events(output)
+    assert event["event"] == "error"
+    assert names in event["message"]
+    assert event["remedy"]
+    assert event["message"] in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,88 @@
+"""A trial by hand: scheduler, servers and workers of `experiments/train.py` as processes on loopback."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
+LIMIT_SECONDS = 120
+
+Event = dict[str, Any]
+
+
+@functools.cache
+def runtime_python() -> str:
+    """The interpreter that has MXNet; skips the test where there is none."""
+    python = os.environ.get("HARNESS_RUNTIME_PYTHON")
+    if not python:
+        pytest.skip("HARNESS_RUNTIME_PYTHON names no interpreter with MXNet")
+    probe = "import mxnet.runtime as r; assert r.Features().is_enabled('DIST_KVSTORE')"
+    found = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    if found.returncode:
+        pytest.skip(f"{python} has no MXNet with DIST_KVSTORE: {found.stderr.strip().splitlines()[-1]}")
+    return python
+
+
+def start(arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> subprocess.Popen[str]:
+    """Start the program; one thread each, as many share this machine."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
+    return subprocess.Popen(
+        [runtime_python(), str(PROGRAM), *arguments],
+        env={**own, "OMP_NUM_THREADS": "1", **environment},
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str) -> list[list[Event]]:
+    """Run a trial to its end; every worker's events, by rank. The test fails with any process, or its limit."""
+    common = {
+        "DMLC_PS_ROOT_URI": "127.0.0.1",
+        "DMLC_PS_ROOT_PORT": str(_free_port()),
+        "DMLC_NUM_WORKER": str(workers),
+        "DMLC_NUM_SERVER": str(servers),
+        "DMLC_NODE_HOST": "127.0.0.1",
+        **environment,
+    }
+    roles = ["scheduler"] * bool(servers) + ["server"] * servers
+    ranks = [start(arguments, {**common, "DMLC_ROLE": role}, directory) for role in roles]
+    ranks += [
+        start(arguments, {**common, "DMLC_ROLE": "worker", "HARNESS_WORKER_RANK": str(rank)}, directory)
+        for rank in range(workers)
+    ]
+    try:
+        outputs = [_finish(rank) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    return sorted((events(output) for output in outputs[len(roles) :]), key=lambda mine: mine[0]["rank"])
+
+
+def events(output: str) -> list[Event]:
+    """The events among the lines of an output, but `progress`."""
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return [event for event in found if event["event"] != "progress"]
+
+
+def _finish(rank: subprocess.Popen[str]) -> str:
+    output, errors = rank.communicate(timeout=LIMIT_SECONDS)
+    assert rank.returncode == 0, errors
+    return output
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
