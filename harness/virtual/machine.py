@@ -125,6 +125,9 @@ class Machine:
             "--timezone=off",
             "--console=read-only",
             "--suppress-sync=yes",
+            # For the node's own firewall and socket settings, in its own namespace; its link is shaped on both ends of the
+            # switch port, which lie outside.
+            "--capability=CAP_NET_ADMIN",
         ]
 
     def stop(self) -> None:
