@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
+from rich.console import Group
 
 from harness.report.analysis import Analysis, analyse
 from harness.report.figures import write_figures
@@ -29,8 +29,8 @@ def make_report(paths: RunPaths, target: float | None = None) -> Path:
     return paths.report
 
 
-def summary(paths: RunPaths, target: float | None = None) -> Table:
-    """A run's table for the terminal. Raises BadInputError where it cannot be read."""
+def summary(paths: RunPaths, target: float | None = None) -> Group:
+    """A run's tables for the terminal. Raises BadInputError where it cannot be read."""
     return summary_table(_analysed(load_run(paths), target))
 
 

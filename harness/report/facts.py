@@ -54,10 +54,10 @@ class Facts:
 
 def read_facts(manifest: Mapping[str, Any]) -> Facts:
     """The facts in a manifest; what is absent or malformed stays at its default."""
-    experiment, cluster = _mapping(manifest.get("experiment")), _mapping(manifest.get("cluster"))
-    virtual = _mapping(cluster.get("virtual"))
-    options, link = _mapping(virtual.get("options")), _mapping(virtual.get("link"))
-    axes = {str(name): _values(values) for name, values in _mapping(experiment.get("axes")).items()}
+    experiment, cluster = mapping(manifest.get("experiment")), mapping(manifest.get("cluster"))
+    virtual = mapping(cluster.get("virtual"))
+    options, link = mapping(virtual.get("options")), mapping(virtual.get("link"))
+    axes = {str(name): values(items) for name, items in mapping(experiment.get("axes")).items()}
     return Facts(
         experiment=_text(experiment.get("name")) or "experiment",
         description=_text(experiment.get("description")),
@@ -66,39 +66,28 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         link=_text(options.get("link")),
         link_bits_per_second=_positive(link.get("bits_per_second")),
         profile=_text(options.get("profile")),
-        cores_per_node=_positive(_mapping(virtual.get("quota")).get("fraction")),
+        cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
         command=_text(manifest.get("command")),
         axes=axes or None,
         planned_nodes=tuple(sorted({int(n) for n in map(_positive, axes.get("nodes", ())) if n is not None})),
-        planned_trials=len(_values(manifest["trials"])) if "trials" in manifest else None,
+        planned_trials=len(values(manifest["trials"])) if "trials" in manifest else None,
     )
 
 
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A nested manifest as (dotted name, text) rows, in its own order; short lists of scalars stay on one row."""
-    if isinstance(value, Mapping):
-        return [row for key, item in value.items() for row in flatten(item, f"{prefix}.{key}" if prefix else str(key))]
-    if _is_list(value) and any(isinstance(item, Mapping) or _is_list(item) for item in value):
-        return [row for index, item in enumerate(value) for row in flatten(item, f"{prefix}[{index}]")]
-    if _is_list(value):
-        return [(prefix, ", ".join(_text(item) for item in value))]
-    return [(prefix, _text(value))]
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
-def _values(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if _is_list(value) else (value,)
+def values(value: Any) -> tuple[Any, ...]:
+    """The items of a list; any other value as the only item, None as no item."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple(value)
+    return () if value is None else (value,)
 
 
 def _positive(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: Any) -> str:

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from harness.report import findings, style, svg, text
 from harness.report.analysis import Analysis, time_basis
-from harness.report.facts import flatten
 from harness.report.figures import FigureFile
 from harness.report.findings import Show
+from harness.report.provenance import essentials, flatten
 from harness.report.series import Series, show_value
 
 
@@ -44,19 +44,18 @@ class _Column:
 
 
 _TIME = (
-    _Column("epoch_seconds", "time per epoch", "", text.seconds),
-    _Column("total_seconds", "total time", "start-up included", text.seconds),
+    _Column("epoch_seconds", "time per epoch", "s", text.number),
+    _Column("total_seconds", "total time", "s, start-up included", text.number),
     _Column("images_per_second", "images/s", "while training", text.number),
     _Column("speedup", "speed-up", "", text.ratio),
     _Column("efficiency", "efficiency", "", text.percent),
     _Column("total_speedup", "speed-up", "of the total time", text.ratio),
-    _Column("kept", "kept", "of the control's images/s", text.percent),
-    _Column("target_seconds", "time to target", "", text.seconds),
+    _Column("kept", "kept", "of the control", text.percent),
 )
 _COST = (
     _Column("wait_share", "waiting", "share of an epoch", text.percent),
     _Column("validation_share", "validation", "share of an epoch", text.percent),
-    _Column("startup_seconds", "start-up", "", text.seconds),
+    _Column("startup_seconds", "start-up", "s", text.number),
     _Column("step_seconds", "step", "", text.seconds),
     _Column("wait_step_seconds", "waiting", "per step", text.seconds),
     _Column("bytes_per_worker_step", "bytes", "per step and worker", text.size),
@@ -70,7 +69,7 @@ _ACCURACY = (
     _Column("global_batch", "global batch", "images", text.number),
     _Column("steps_per_epoch", "updates", "per epoch", text.number),
     _Column("target_epochs", "epochs to target", "", text.number),
-    _Column("target_seconds", "time to target", "", text.seconds),
+    _Column("target_seconds", "time to target", "s", text.number),
     _Column("speedup", "speed-up", "", text.ratio),
 )
 
@@ -101,6 +100,7 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
         target=_target(analysis),
         basis="time per epoch" if time_basis(analysis.trials) == "epoch_seconds" else "total time",
         bases=_bases(analysis),
+        essentials=essentials(manifest),
         manifest=flatten(manifest),
     )
 

@@ -40,6 +40,8 @@ TRIAL_COLUMNS = frozenset(
 )
 # Raised with the repeat by the plan: it tells repeats apart, not curves.
 _PER_REPEAT = "seed"
+# A longer label leaves no room for the curves.
+_LONGEST_LABEL = 60
 STORE = "kvstore"
 NO_STORE = "none"
 
@@ -100,7 +102,7 @@ def show_value(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return "".join(character if character.isprintable() else " " for character in str(value))
 
 
 def _label(key: tuple[str, ...], names: Sequence[str], stores: set[str]) -> str:
@@ -108,9 +110,13 @@ def _label(key: tuple[str, ...], names: Sequence[str], stores: set[str]) -> str:
         return next(iter(stores)) if len(stores) == 1 and stores != {""} else "all trials"
     shown = [value or "not set" for value in key]
     if len(names) == 1:
-        return shown[0]
+        return _shortened(shown[0])
     named = zip(names, shown, strict=True)
-    return " · ".join(value if name == "variant" else f"{name} {value}" for name, value in named)
+    return _shortened(" · ".join(value if name == "variant" else f"{name} {value}" for name, value in named))
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
 
 
 def _varies(trials: pd.DataFrame, name: str, within: list[str]) -> bool:

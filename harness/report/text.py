@@ -13,7 +13,7 @@ def seconds(value: float) -> str:
         return UNKNOWN
     if value < 1:
         return f"{_three(value * 1000)} ms"
-    if value < 120:
+    if round(value) < 120:
         return f"{_three(value)} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:

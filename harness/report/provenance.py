@@ -1,0 +1,69 @@
+"""How a run was measured, in a few rows out of its manifest; and the whole manifest, flat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.report.facts import mapping, values
+
+Row = tuple[str, str]
+
+
+def essentials(manifest: Mapping[str, Any]) -> list[Row]:
+    """What a reader needs to judge or repeat the run; what the manifest does not say is left out."""
+    cluster = mapping(manifest.get("cluster"))
+    virtual = mapping(cluster.get("virtual"))
+    options, quota = mapping(virtual.get("options")), mapping(virtual.get("quota"))
+    nodes = [mapping(node) for node in values(cluster.get("nodes"))]
+    git = mapping(manifest.get("git"))
+    rows = [
+        ("cluster", _text(cluster.get("kind"))),
+        ("nodes", _counted(_joined(node.get("machine"), _unit(node.get("cores"), "cores")) for node in nodes)),
+        ("runtime", _counted(_runtime(mapping(node.get("runtime"))) for node in nodes)),
+        ("link", _joined(options.get("link"), "each way") if options.get("link") else ""),
+        ("memory", _text(options.get("memory"))),
+        ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),
+        ("board", _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),
+        ("seeds", _joined(*values(manifest.get("seeds")))),
+        ("git revision", _text(git.get("revision")) + (", with changes since" if git.get("changed") else "")),
+        ("code on the nodes", _text(manifest.get("code_sha256"))),
+        ("versions", ", ".join(f"{name} {value}" for name, value in mapping(manifest.get("versions")).items())),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def flatten(value: Any, prefix: str = "") -> list[Row]:
+    """A nested manifest as (dotted name, text) rows, in its own order; lists of scalars stay on one row."""
+    if isinstance(value, Mapping):
+        return [row for key, item in value.items() for row in flatten(item, f"{prefix}.{key}" if prefix else str(key))]
+    if _is_nested(value):
+        return [row for index, item in enumerate(value) for row in flatten(item, f"{prefix}[{index}]")]
+    return [(prefix, _joined(*values(value)))]
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Sequence) and any(isinstance(item, Mapping | list | tuple) for item in values(value))
+
+
+def _runtime(runtime: Mapping[str, Any]) -> str:
+    return _joined(*(f"{name} {runtime[name]}" for name in ("mxnet", "numpy", "python") if runtime.get(name)))
+
+
+def _counted(items: Iterable[str]) -> str:
+    """`4 x aarch64, 4 cores; 1 x x86_64, 2 cores`."""
+    counts = Counter(item for item in items if item)
+    return "; ".join(f"{count} × {item}" for item, count in counts.items())  # noqa: RUF001 - a multiplication sign
+
+
+def _unit(value: Any, unit: str) -> str:
+    return "" if value is None else f"{value} {unit}"
+
+
+def _joined(*parts: Any) -> str:
+    return ", ".join(shown for part in parts if (shown := _text(part)))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
