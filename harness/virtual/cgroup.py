@@ -142,7 +142,7 @@ class NodeGroup:
         directory = self._in(self._hierarchies.cpu)
         try:
             if self._hierarchies.version == 2:
-                quota, period = (directory / "cpu.max").read_text(encoding="ascii").split()
+                quota, _, period = (directory / "cpu.max").read_text(encoding="ascii").strip().partition(" ")
             else:
                 quota = (directory / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
                 period = (directory / "cpu.cfs_period_us").read_text(encoding="ascii").strip()

@@ -23,7 +23,7 @@ from harness.virtual.up import wait_until_running
 class NodeStatus:
     """One node as it is now; `quota` in cores and `memory` in bytes are the limits in force, None for none.
 
-    `state` is `running`, `off` or `absent` (no disk); `link` is its rate, `cut`, or `none` where there is no cable.
+    `state` is the machine's; `link` is its rate, `cut`, or `none` where there is no cable.
     """
 
     name: str
@@ -100,6 +100,7 @@ def power_on(name: str, node: str) -> None:
     with locked(places):
         if machine.is_running:
             return
+        machine.stop()
         machine.start(Blueprint.of(record.options).memory)
         failures = wait_until_running(places, [machine])
         machine.group.set_quota(record.quota)
@@ -124,10 +125,9 @@ def set_quota(name: str, node: str, fraction: float | None) -> None:
 
 
 def _status_of(machine: Machine, port: network.Port | None, answers: bool) -> NodeStatus:
-    state = "absent" if not machine.has_disk else "running" if machine.is_running else "off"
     link = "none" if port is None or port.rate is None else port.rate if port.connected else "cut"
     node, group = machine.node, machine.group
-    return NodeStatus(node.name, node.address, state, answers, group.quota(), group.memory(), link)
+    return NodeStatus(node.name, node.address, machine.state, answers, group.quota(), group.memory(), link)
 
 
 def _machine(name: str, node: str) -> Machine:

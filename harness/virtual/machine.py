@@ -15,6 +15,7 @@ from harness.virtual.names import Node
 from harness.virtual.rootfs import USER
 
 _LOG_LINES = 15
+_PROGRAM = "systemd-nspawn"
 _NSPAWN = Path("/run/systemd/nspawn")
 
 
@@ -30,9 +31,19 @@ class Machine:
         self._console = directory / "console.log"
 
     @property
+    def state(self) -> str:
+        """`absent` (no disk), `off`, `running`, or `crashed` (its systemd-nspawn was killed and left processes)."""
+        if not self.has_disk:
+            return "absent"
+        members = self.group.processes()
+        if any(processes.program_of(process) == _PROGRAM for process in members):
+            return "running"
+        return "crashed" if members else "off"
+
+    @property
     def is_running(self) -> bool:
-        """Whether the node has any process."""
-        return bool(self.group.processes())
+        """Whether the node has power."""
+        return self.state == "running"
 
     @property
     def has_disk(self) -> bool:
@@ -110,7 +121,7 @@ class Machine:
     def arguments(self) -> list[str]:
         """The command that is the node."""
         return [
-            "systemd-nspawn",
+            _PROGRAM,
             "--quiet",
             "--settings=no",
             "--register=no",

@@ -31,7 +31,7 @@ def end_all_in(names: list[str]) -> list[str]:
         for process in found:
             first = process not in ended
             if first:
-                ended[process] = f"{_command_of(process)} (process {process})"
+                ended[process] = f"process {process} ({program_of(process)})"
             if first or waited > _GRACE_SECONDS:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM if waited <= _GRACE_SECONDS else signal.SIGKILL)
@@ -88,8 +88,9 @@ def _parent_of(process: int) -> int:
     return int(text.rpartition(")")[2].split()[1])
 
 
-def _command_of(process: int) -> str:
+def program_of(process: int) -> str:
+    """Name of the program that `process` runs; empty when it is gone."""
     try:
         return Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
-        return "a process"
+        return ""

@@ -175,6 +175,7 @@ class _Raising:
             host_key = self._places.host_key(machine.node.name)
             machine.make_disk(self._rootfs, host_key, keys.public_key(self._places.key))
         if not machine.is_running:
+            machine.stop()  # what a crash may have left
             self._start(machine, "started")
         elif machine.group.memory() != self._blueprint.memory:
             machine.group.set_memory(self._blueprint.memory)

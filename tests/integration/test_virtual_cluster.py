@@ -1,0 +1,357 @@
+"""A virtual cluster, for real: nodes, links, quotas, crashes, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from harness.errors import ClusterError, HarnessError
+from harness.virtual import cgroup, cluster, namespace, network, requirements, ssh
+from harness.virtual.blueprint import Wishes
+from harness.virtual.down import down
+from harness.virtual.names import controller_namespace, nodes_of, prefix
+from harness.virtual.state import default_inventory, places_of
+from harness.virtual.up import up
+
+NAME = f"t{os.getpid():x}"
+SUBNET = "10.76.0.0/24"
+CPU = 0.4
+CONTROLLER = "10.76.0.254"
+NODE1 = "10.76.0.1"
+Result = TypeVar("Result")
+
+
+def obstacle() -> str | None:
+    try:
+        requirements.require_all()
+        cgroup.find_hierarchies()
+    except HarnessError as error:
+        return f"{error.message} ({error.remedy})"
+    return None
+
+
+pytestmark = [pytest.mark.virtual, pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_STATE_DIR", str(directory))
+        yield directory
+        down(NAME)
+
+
+@pytest.fixture
+def two_nodes() -> None:
+    up(NAME, Wishes(nodes=2, cpu=CPU, link="100mbit", memory="512MiB", subnet=SUBNET))
+
+
+def in_controller(function: Callable[[], Result]) -> Result:
+    """What `function` returns inside the controller's namespace; this thread stays outside."""
+    results: list[Result] = []
+
+    def work() -> None:
+        namespace.enter_network_namespace(controller_namespace(NAME))
+        results.append(function())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    return results[0]
+
+
+def on_node(command: list[str], index: int = 1, limit: float = 30) -> subprocess.CompletedProcess[str]:
+    node = nodes_of(NAME, 2, SUBNET)[index - 1]
+    arguments = ssh.arguments(places_of(NAME), node, command)
+    return in_controller(
+        lambda: subprocess.run(
+            arguments, capture_output=True, text=True, timeout=limit, check=False, stdin=subprocess.DEVNULL
+        )
+    )
+
+
+def python_on_node(program: str) -> subprocess.CompletedProcess[str]:
+    # ssh joins its arguments and a shell on the node splits them again
+    return on_node(["python3", "-c", f"'{program}'"])
+
+
+def command_line(verb: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "harness.cli", "cluster", verb, "--name", NAME, *arguments]
+
+
+def remains(directory: Path) -> list[str]:
+    """Everything of the cluster that this machine still has."""
+    found = network.namespaces_of(NAME)
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{directory}/{NAME}" in line]
+    found += [str(place) for each in cgroup.find_hierarchies().all if (place := each / prefix(NAME)).exists()]
+    found += [str(path) for path in Path("/run/harness").glob(f"{NAME}*")]
+    found += [str(path) for path in Path("/run/systemd/nspawn").glob(f"*/{prefix(NAME)}-*")]
+    found += [str(path) for path in directory.iterdir()]
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                arguments = (process / "cmdline").read_text()
+            except OSError:
+                continue
+            if str(directory) in arguments or prefix(NAME) in arguments:
+                found.append(arguments.replace("\0", " "))
+    return found
+
+
+def receive_rate(connection: socket.socket, seconds: float) -> float:
+    """Bits per second that arrive; the first half second, while TCP finds its pace, does not count."""
+    connection.settimeout(10)
+    warm = time.monotonic() + 0.5
+    while time.monotonic() < warm:
+        connection.recv(1 << 16)
+    start, received = time.monotonic(), 0
+    while time.monotonic() < start + seconds:
+        received += len(connection.recv(1 << 16))
+    return received * 8 / (time.monotonic() - start)
+
+
+SEND = """
+import socket, time
+peer = socket.create_connection((\"{address}\", {port}), 10)
+end = time.monotonic() + 4
+try:
+    while time.monotonic() < end: peer.sendall(bytes(65536))
+except OSError: pass
+"""
+RECEIVE = """
+import socket, time
+server = socket.create_server((\"{address}\", {port}))
+server.settimeout(10)
+peer = server.accept()[0]
+peer.settimeout(10)
+def take(seconds):
+    start, total = time.monotonic(), 0
+    while time.monotonic() < start + seconds: total += len(peer.recv(65536))
+    return total * 8 / (time.monotonic() - start)
+take(0.5)
+print(take(2))
+"""
+
+
+def rate_from_node() -> float:
+    def receive() -> float:
+        with socket.create_server((CONTROLLER, 0)) as server:
+            server.settimeout(15)
+            program = SEND.format(address=CONTROLLER, port=server.getsockname()[1])
+            arguments = ssh.arguments(places_of(NAME), nodes_of(NAME, 1, SUBNET)[0], ["python3", "-c", f"'{program}'"])
+            with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as sender:
+                connection, _ = server.accept()
+                with connection:
+                    rate = receive_rate(connection, 2)
+                sender.wait(20)
+        return rate
+
+    return in_controller(receive)
+
+
+def rate_to_node() -> float:
+    def send() -> float:
+        program = RECEIVE.format(address=NODE1, port=5001)
+        arguments = ssh.arguments(places_of(NAME), nodes_of(NAME, 1, SUBNET)[0], ["python3", "-c", f"'{program}'"])
+        with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as receiver:
+            connection = connect_patiently(NODE1, 5001)
+            with connection:
+                end = time.monotonic() + 10
+                try:
+                    while receiver.poll() is None and time.monotonic() < end:
+                        connection.sendall(bytes(1 << 16))
+                except OSError:  # the receiver has seen enough
+                    pass
+            output, _ = receiver.communicate(timeout=20)
+        return float(output)
+
+    return in_controller(send)
+
+
+def connect_patiently(address: str, port: int) -> socket.socket:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection((address, port), 2)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("two_nodes")
+class TestNodes:
+    def test_up_again_changes_nothing(self) -> None:
+        assert up(NAME, Wishes()) == []
+
+    def test_all_are_up_and_systemd_runs(self) -> None:
+        assert all(node.is_up for node in cluster.status(NAME))
+        done = on_node(
+            ["hostname;", "systemctl", "is-system-running;", "sudo", "systemd-run", "--wait", "--pipe", "id", "-un"]
+        )
+        assert done.stdout.split() == ["node01", "running", "root"], done.stderr
+
+    def test_each_has_its_own_identity(self) -> None:
+        identities = {
+            on_node(["cat", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"], index).stdout for index in (1, 2)
+        }
+        assert len(identities) == 2
+
+    def test_a_wrong_host_key_is_refused(self, tmp_path: Path) -> None:
+        places = places_of(NAME)
+        first, second = places.known_hosts.read_text().splitlines()
+        swapped = tmp_path / "known_hosts"
+        swapped.write_text(f"{first.split()[0]} {' '.join(second.split()[1:])}\n")
+        arguments = ssh.arguments(places, nodes_of(NAME, 1, SUBNET)[0], ["true"])
+        arguments = [part.replace(str(places.known_hosts), str(swapped)) for part in arguments]
+        done = in_controller(lambda: subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False))
+        assert done.returncode == 255
+        assert "host key" in done.stderr.lower()
+
+    def test_the_firewall_and_the_networks_settings_are_the_nodes(self) -> None:
+        done = on_node(
+            ["sudo", "nft", "add", "table", "inet", "t", "&&", "sudo", "sysctl", "-qw", "net.ipv4.tcp_sack=1"]
+        )
+        assert done.returncode == 0, done.stderr
+
+    def test_nothing_leaves_the_cluster(self) -> None:
+        program = 'import socket; print(socket.socket().connect_ex(("192.0.2.1", 80)))'
+        assert python_on_node(program).stdout.strip() == "101"  # network is unreachable
+        routes = subprocess.run(
+            command_line("exec", "--", "ip", "route"), capture_output=True, text=True, check=True, timeout=30
+        )
+        assert routes.stdout.split()[0] == SUBNET
+        assert len(routes.stdout.splitlines()) == 1
+
+    def test_the_links_carry_a_hundred_megabit_both_ways(self) -> None:
+        assert 80e6 < rate_from_node() < 100e6
+        assert 80e6 < rate_to_node() < 100e6
+
+    def test_a_node_cannot_lift_its_limit(self) -> None:
+        assert on_node(["sudo", "tc", "qdisc", "delete", "dev", "eth0", "root"]).returncode == 0
+        assert rate_from_node() < 100e6
+
+    def test_the_quota_holds(self) -> None:
+        program = (
+            "import time; end = time.monotonic() + 3; start = time.process_time()\n"
+            "while time.monotonic() < end: pass\n"
+            "print((time.process_time() - start) / 3)"
+        )
+        share = float(python_on_node(program).stdout)
+        assert CPU * 0.5 < share < CPU * 1.1  # less where the machine has none to give
+
+    def test_memory_is_limited(self) -> None:
+        done = python_on_node("print(len(bytearray(700 << 20)))")
+        assert done.returncode != 0
+
+    def test_exec_passes_status_and_inventory(self) -> None:
+        script = 'test "$HARNESS_INVENTORY" = "$ANSIBLE_INVENTORY" && echo "$HARNESS_INVENTORY"; exit 7'
+        done = subprocess.run(
+            command_line("exec", "--", "sh", "-c", script),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.strip()) == (7, str(cluster.inventory(NAME)))
+        assert default_inventory() == cluster.inventory(NAME)
+
+    def test_the_inventory_serves_ansible(self) -> None:
+        ansible = Path(sys.executable).with_name("ansible")
+        done = subprocess.run(
+            command_line("exec", "--", str(ansible), "nodes", "-b", "-m", "ping"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout.count("SUCCESS") == 2, done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("two_nodes")
+class TestChange:
+    def test_it_grows_and_shrinks(self) -> None:
+        assert "node03: started" in up(NAME, Wishes(nodes=3))
+        assert [node.is_up for node in cluster.status(NAME)] == [True] * 3
+        assert "node03: removed" in up(NAME, Wishes(nodes=2))
+        assert len(cluster.status(NAME)) == 2
+        assert "node03" not in places_of(NAME).known_hosts.read_text()
+
+    def test_links_and_limits_change_in_place(self) -> None:
+        changes = up(NAME, Wishes(link="20mbit", memory="256MiB", cpu=0.5))
+        assert {"node01: link 20mbit", "node01: memory 256MiB", "node01: CPU 0.5"} <= set(changes)
+        assert rate_from_node() < 20e6
+
+    def test_faults_can_be_made_and_mended(self) -> None:
+        cluster.power_off(NAME, "node01")
+        cluster.cut_link(NAME, "node02")
+        states = {node.name: (node.state, node.link, node.ssh) for node in cluster.status(NAME)}
+        assert states == {"node01": ("off", "100mbit", False), "node02": ("running", "cut", False)}
+        cluster.power_on(NAME, "node01")
+        cluster.restore_link(NAME, "node02")
+        cluster.set_quota(NAME, "node02", 0.2)
+        assert [(node.is_up, node.quota) for node in cluster.status(NAME)] == [(True, CPU), (True, 0.2)]
+
+    def test_a_dead_node_comes_back_with_its_disk(self) -> None:
+        assert on_node(["touch", "kept"]).returncode == 0
+        group = cgroup.NodeGroup(cgroup.find_hierarchies(), prefix(NAME), "node01")
+        supervisors = [p for p in group.processes() if Path(f"/proc/{p}/comm").read_text().strip() == "systemd-nspawn"]
+        for process in supervisors:
+            os.kill(process, 9)
+        time.sleep(0.5)
+        assert [node.is_up for node in cluster.status(NAME)] == [False, True]
+        assert up(NAME, Wishes()) == ["node01: started"]
+        assert on_node(["test", "-f", "kept"]).returncode == 0
+
+    def test_a_name_in_use_is_refused_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HARNESS_STATE_DIR", str(tmp_path))
+        with pytest.raises(ClusterError, match="up already"):
+            up(NAME, Wishes())
+        with pytest.raises(ClusterError, match="belongs to"):
+            down(NAME)
+
+    @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.3])
+    def test_after_a_crash_of_up_it_is_mended(self, seconds: float, state_directory: Path) -> None:
+        down(NAME)
+        arguments = command_line("up", "--nodes", "3", "--cpu", str(CPU), "--subnet", SUBNET)
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as crashing:
+            time.sleep(seconds)
+            crashing.kill()
+        up(NAME, Wishes(nodes=2, cpu=CPU, subnet=SUBNET))
+        assert [node.is_up for node in cluster.status(NAME)] == [True, True]
+
+    @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.3])
+    def test_after_a_crash_of_up_down_leaves_nothing(self, seconds: float, state_directory: Path) -> None:
+        down(NAME)
+        arguments = command_line("up", "--nodes", "3", "--cpu", str(CPU), "--subnet", SUBNET)
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as crashing:
+            time.sleep(seconds)
+            crashing.kill()
+        down(NAME)
+        assert remains(state_directory) == []
+
+
+def test_down_leaves_nothing_and_says_when_there_is_nothing(state_directory: Path) -> None:
+    up(NAME, Wishes(nodes=2, cpu=CPU, subnet=SUBNET))
+    arguments = command_line("exec", "--", "sh", "-c", "echo here; exec sleep 60")
+    inside = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert inside.stdout is not None
+    assert inside.stdout.readline() == "here\n"
+    said: list[str] = []
+    assert down(NAME, said.append)
+    assert inside.wait(10) != 0
+    assert any("sleep" in line for line in said)
+    assert remains(state_directory) == []
+    assert not down(NAME)
+    done = subprocess.run(command_line("down"), capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, "nothing to do" in done.stdout) == (0, True)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import BadInputError, ClusterError
+from harness.virtual.blueprint import Blueprint, Options, Wishes, designed
+
+
+def test_a_new_cluster_gets_the_defaults() -> None:
+    blueprint = designed("pi", Wishes(), None)
+    assert blueprint.options == Options("pi")
+    assert (len(blueprint.nodes), blueprint.rate, blueprint.controller_rate, blueprint.memory) == (
+        4,
+        10**8,
+        None,
+        2**30,
+    )
+
+
+def test_what_is_not_said_stays() -> None:
+    before = Options("pi", nodes=11, link="10mbit", cpu=0.3)
+    assert designed("pi", Wishes(memory="512MiB"), before).options == Options(
+        "pi", nodes=11, link="10mbit", cpu=0.3, memory="512MiB"
+    )
+
+
+def test_a_profile_ends_an_earlier_share() -> None:
+    before = Options("pi", cpu=0.3)
+    assert designed("pi", Wishes(profile="pi4"), before).options.cpu is None
+    assert designed("pi", Wishes(profile="pi4", cpu=0.2), before).options.cpu == 0.2
+
+
+def test_addresses_cannot_change_while_it_is_up() -> None:
+    with pytest.raises(ClusterError, match=r"10\.77") as error:
+        designed("pi", Wishes(subnet="10.78.0.0/24"), Options("pi"))
+    assert "harness cluster down" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options("pi", nodes=0),
+        Options("pi", link="fast"),
+        Options("pi", controller_link="slow"),
+        Options("pi", profile="pi9"),
+        Options("pi", cpu=0),
+        Options("pi", memory="1"),
+        Options("pi", subnet="x"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_with_a_remedy(options: Options) -> None:
+    with pytest.raises(BadInputError) as error:
+        Blueprint.of(options)
+    assert error.value.remedy
+
+
+def test_a_node_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadInputError, match="node05"):
+        Blueprint.of(Options("pi")).node("node05")
