@@ -204,7 +204,7 @@ def _resolved(inventory: Path) -> dict[str, dict[str, Any]]:
 def _ansible(command: list[str], inventory: Path) -> str:
     # The commands of the environment that this Python belongs to come first: it is where the harness was installed.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "1"}
+    environment = {**os.environ, "PATH": path, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INVENTORY_UNPARSED_FAILED": "1"}
     try:
         done = subprocess.run(
             command,

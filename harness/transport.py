@@ -264,7 +264,6 @@ class SshTransport(Transport):
         node = self.node
         config = fabric.Config(overrides={"load_ssh_configs": False})
         arguments: Json = {
-            "timeout": CONNECT_TIMEOUT_SECONDS,
             "banner_timeout": CONNECT_TIMEOUT_SECONDS,
             "auth_timeout": CONNECT_TIMEOUT_SECONDS,
         }
