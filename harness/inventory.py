@@ -145,8 +145,9 @@ _OURS = ("ansible_", "cluster_", "node_")
 
 
 def _ours(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables that the harness reads; ssh arguments are Ansible's alone."""
-    return {k: v for k, v in values.items() if k.startswith(_OURS) and not k.endswith("_args")}
+    """The variables that the harness reads; ssh arguments, and how a local node finds its Python, are Ansible's alone."""
+    theirs = {"ansible_python_interpreter"} if values.get("ansible_connection") == "local" else set()
+    return {k: v for k, v in values.items() if k.startswith(_OURS) and not k.endswith("_args") and k not in theirs}
 
 
 def _members(listing: Mapping[str, Any], group: str) -> list[str]:

@@ -1,0 +1,90 @@
+# Every target does its own set-up; what it installs on the system it names first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCAL_ROOT := $(HOME)/.local/share/harness
+
+# MXNet's wheel needs the three libraries, everything else of a local run comes from PyPI.
+DEMO_PACKAGES := python3-venv libgomp1 libquadmath0 libgfortran5
+VIRTUAL_PACKAGES := systemd-container mmdebstrap iproute2 nftables openssh-client
+IMAGE_PACKAGES := qemu-system-arm qemu-user-static binfmt-support mmdebstrap mtools dosfstools fdisk e2fsprogs uidmap \
+	xz-utils openssh-client ipxe-qemu
+
+# $(call packages,LIST): install what is missing of LIST, as root or through sudo; without either, say the command and stop.
+define packages
+	@missing=(); for package in $(1); do \
+	  [[ "$$(dpkg-query -W -f '$${Status}' $$package 2>/dev/null)" == "install ok installed" ]] || missing+=($$package); done; \
+	if (( $${#missing[@]} )); then \
+	  echo "installing Debian packages: $${missing[*]}"; \
+	  if [[ $$(id -u) == 0 ]]; then run=(env DEBIAN_FRONTEND=noninteractive); \
+	  elif command -v sudo >/dev/null; then run=(sudo DEBIAN_FRONTEND=noninteractive); \
+	  else echo "run this as root, then again make $(MAKECMDGOALS): apt-get install -y --no-install-recommends $${missing[*]}" >&2; exit 1; fi; \
+	  "$${run[@]}" apt-get update -qq && "$${run[@]}" apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+endef
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: demo-packages $(BIN)/harness ## Install the harness into .venv
+
+.PHONY: demo-packages
+demo-packages:
+	$(call packages,$(DEMO_PACKAGES))
+
+# One environment for all; which of the optional parts are in it is kept by stamp files.
+$(BIN)/harness: pyproject.toml .ci/constraints.txt | demo-packages
+	@echo "installing the harness and its libraries into $(VENV)"
+	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -c .ci/constraints.txt -e .
+	@touch $@
+
+$(VENV)/.with-%: $(BIN)/harness
+	@echo "installing the libraries for $* into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check -c .ci/constraints.txt -e '.[$*]'
+	@touch $@ $(BIN)/harness
+
+.PHONY: runtime
+runtime: setup
+	@echo "installing MXNet's runtime for this machine into $(LOCAL_ROOT)"
+	@$(BIN)/ansible-playbook -i inventory/local ansible/playbooks/site.yml
+
+.PHONY: demo
+demo: runtime ## Train LeNet-5 on 1, 2 and 3 local nodes and make the report, without root
+	$(BIN)/harness sweep experiments/quickstart.yaml -i inventory/local
+
+.PHONY: virtual-packages
+virtual-packages:
+	$(call packages,$(VIRTUAL_PACKAGES))
+
+.PHONY: image-packages
+image-packages:
+	$(call packages,$(IMAGE_PACKAGES))
+
+.PHONY: virtual
+virtual: setup virtual-packages ## Install what virtual clusters need
+
+.PHONY: image
+image: setup image-packages ## Install what making and proving SD card images needs
+
+.PHONY: test
+test: runtime virtual-packages image-packages $(VENV)/.with-test ## Run the whole test suite (as root: the virtual cluster too)
+	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest $(PYTEST_ARGUMENTS)
+
+.PHONY: lint
+lint: setup $(VENV)/.with-lint ## Check style, types and playbooks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --profile production
+
+.PHONY: clean
+clean: ## Remove what the targets above made here (results are kept)
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible *.egg-info
