@@ -19,12 +19,12 @@ class Network:
     """Forward and backward of one architecture; images are uint8 (batch, side, side), labels float32 (batch,).
 
     `image_side` is the images' own; the rest of the architecture's side is zero padding, which the first convolution
-    adds itself: the same numbers as padded images, with less to move. Pixels are divided by `maximum`.
+    adds itself: the same numbers as padded images, with less to move. Pixels are divided by `deviation`.
     """
 
-    def __init__(self, architecture: Architecture, image_side: int, maximum: int) -> None:
+    def __init__(self, architecture: Architecture, image_side: int, deviation: float) -> None:
         padding = (architecture.side - image_side) // 2
-        logits, label = _logits(architecture, padding, maximum), mx.sym.var("label")
+        logits, label = _logits(architecture, padding, deviation), mx.sym.var("label")
         correct = mx.sym.BlockGrad(mx.sym.argmax(logits, axis=1) == label)
         loss = mx.sym.softmax_cross_entropy(logits, label)
         self._train = _Graph(mx.sym.concat(loss, mx.sym.sum(correct, keepdims=True), dim=0))
@@ -85,9 +85,9 @@ class _Graph:
         return self._operator(*self._arguments)
 
 
-def _logits(architecture: Architecture, padding: int, maximum: int) -> Array:
+def _logits(architecture: Architecture, padding: int, deviation: float) -> Array:
     """The symbol from `images` to ten scores; its variables are named as in `Architecture.shapes`."""
-    pixels = mx.sym.cast(mx.sym.var("images"), dtype="float32") * (1.0 / maximum)
+    pixels = mx.sym.cast(mx.sym.var("images"), dtype="float32") * (1.0 / deviation)
     layer = mx.sym.expand_dims(pixels, axis=1)
     for number, filters in enumerate(architecture.convolutions, 1):
         layer = mx.sym.Convolution(

@@ -42,7 +42,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = _Parser(prog="train.py", description="Train a LeNet with data shared out over the workers of a trial.")
     add = parser.add_argument
     add("--model", choices=tuple(models.ARCHITECTURES), default="lenet5")
-    add("--dataset", choices=data.DATASETS, default="digits")
+    add("--dataset", choices=tuple(data.DATASETS), default="digits")
     add("--data-dir", type=Path, default=Path(os.environ.get("HARNESS_DATA", "data")), help="default: $HARNESS_DATA")
     add("--batch-size", type=_positive, default=64, help="images of one step on one worker")
     add("--learning-rate", type=_rate, default=0.05)

@@ -52,7 +52,7 @@ def _work(chosen: options.Options) -> None:
 
     imported = time.perf_counter()
     with open_store(chosen.kvstore) as store:
-        network = Network(architecture, dataset.side, dataset.maximum)
+        network = Network(architecture, dataset.side, dataset.deviation)
         weights = architecture.first_weights(chosen.seed)
         store.attach(network.lay_out(weights, store.buckets([array.size for array in weights.values()])))
         trainer = Trainer(chosen, dataset, network, store)

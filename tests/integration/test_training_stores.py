@@ -43,7 +43,7 @@ def reference(model: str, batch: int, images: data.Split) -> dict[str, np.ndarra
         architecture.first_weights(SEED),
         split.images,
         split.labels,
-        maximum=16,
+        deviation=data.DATASETS["digits"],
         side=architecture.side,
         pooling=architecture.pooling,
         batch=batch,

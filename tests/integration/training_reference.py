@@ -20,7 +20,7 @@ def train(
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint8],
     *,
-    maximum: int,
+    deviation: float,
     side: int,
     pooling: str,
     batch: int,
@@ -30,7 +30,7 @@ def train(
 ) -> Weights:
     """Walk `epochs` shuffles in whole batches; `rates` is the learning rate of every step of the run."""
     margin = (side - images.shape[1]) // 2
-    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin))) / maximum
+    padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin))) / deviation
     weights = {name: value.astype(np.float64) for name, value in weights.items()}
     rate = iter(rates)
     for epoch in range(1, epochs + 1):
