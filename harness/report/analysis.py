@@ -282,7 +282,7 @@ def _measure_steps(out: pd.DataFrame, rows: pd.DataFrame) -> None:
 
 def _time_to_target(per_epoch: pd.DataFrame, target: Target | None) -> pd.DataFrame:
     if target is None:
-        return pd.DataFrame({"target_seconds": [], "target_epochs": []}, dtype=float)
+        return pd.DataFrame(columns=["target_seconds", "target_epochs"], index=pd.Index([], dtype=str), dtype=float)
     first = per_epoch[per_epoch["validation_accuracy"] >= target.accuracy].drop_duplicates("trial", keep="first")
     named = first.rename(columns={"elapsed_seconds": "target_seconds", "epoch": "target_epochs"})
     return named.set_index("trial")[["target_seconds", "target_epochs"]]
@@ -402,5 +402,5 @@ def _with_columns(frame: pd.DataFrame, numbers: tuple[str, ...], texts: tuple[st
     for name in numbers:
         out[name] = pd.to_numeric(out[name], errors="coerce").astype(float) if name in out else np.nan
     for name in texts:
-        out[name] = out.get(name, "")
+        out[name] = out[name].fillna("").astype(str) if name in out else pd.Series("", out.index, dtype=str)
     return out

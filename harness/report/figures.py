@@ -118,7 +118,7 @@ def draw_throughput(analysis: Analysis) -> Figure | None:
     if _has(analysis, "kept"):
         right.axhline(1.0, **parts.IDEAL)
         parts.curves(right, analysis, "kept")
-        parts.finish(right, analysis, "Throughput kept", "share of the control's, no store")
+        parts.finish(right, analysis, "Throughput kept", "share of the control's")
         parts.percent(right, low=0.0)
         parts.legend(figure, analysis, ideal="control, no store")
     else:
