@@ -2,8 +2,8 @@
 
     python aarch64_relink.py WHEEL SHA256
 
-The wheel needs libarmpl_lp64_mp, libamath and libastring, which no Pi has. OpenBLAS and LAPACKE export the same symbols; the string
-functions fall back to the C library's. WHEEL is the relinked wheel to make, SHA256 its hash: patchelf's version is pinned and
+The wheel needs libarmpl_lp64_mp, libamath and libastring, which no Pi has. OpenBLAS and LAPACKE export the same symbols; the
+string functions fall back to the C library's. WHEEL is the relinked wheel to make, SHA256 its hash: patchelf's version is pinned and
 nothing is compressed, so that every controller makes the same bytes. Runs on the controller, once; the result is kept.
 """
 
@@ -136,10 +136,8 @@ def main() -> int:
     try:
         print("made" if make(Path(sys.argv[1]), sys.argv[2]) else "kept")
     except (RelinkError, OSError, zipfile.BadZipFile) as exc:
-        print(
-            f"MXNet's wheel for aarch64 cannot be relinked: {exc}. Try: the network, or a wheel of your own in runtime_mxnet_wheel",
-            file=sys.stderr,
-        )
+        remedy = "the network, or a wheel of your own in runtime_mxnet_wheel"
+        print(f"MXNet's wheel for aarch64 cannot be relinked: {exc}. Try: {remedy}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,0 +1,49 @@
+"""`python -m images STEP`: the step's arguments as JSON on stdin, its result as one JSON object on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.errors import BadInputError, HarnessError
+
+from . import steps
+from .arm64 import enter
+from .assemble import populate
+
+STEPS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
+    "check-nodes": steps.check_nodes,
+    "base-debian": steps.base_debian,
+    "base-rpios": steps.base_rpios,
+    "node": steps.node,
+    "key": steps.key,
+    "known-hosts": steps.known_hosts,
+    "emulate": steps.emulate,
+    "stop": steps.stop,
+    "run-arm64": steps.run_arm64,
+    "write": steps.write,
+    "populate": populate,
+    "enter": enter,
+}
+
+
+def main() -> int:
+    """Run the step named by the first argument; an error is told on stderr, with its remedy and exit code."""
+    try:
+        if len(sys.argv) != 2 or sys.argv[1] not in STEPS:
+            raise BadInputError("name one step", ", ".join(STEPS))
+        result = STEPS[sys.argv[1]](json.load(sys.stdin))
+    except HarnessError as exc:
+        print(f"error: {exc.message}", file=sys.stderr)
+        print(f"  try: {exc.remedy}" if exc.remedy else "", file=sys.stderr, end="\n" if exc.remedy else "")
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(result or {}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
