@@ -159,7 +159,7 @@ def _members(listing: Mapping[str, Any], group: str) -> list[str]:
 
 
 def _ansible_inventory(inventory: Path) -> dict[str, Any]:
-    output = _ansible(["ansible-inventory", "-i", str(inventory), "--list"], inventory)
+    output = _ansible(["ansible-inventory", "-i", str(inventory.absolute()), "--list"], inventory)
     return cast(dict[str, Any], json.loads(output))
 
 
@@ -197,7 +197,7 @@ def _resolved(inventory: Path) -> dict[str, dict[str, Any]]:
         ]
         playbook = Path(scratch) / "resolve.yml"
         playbook.write_text(json.dumps(play), encoding="utf-8")
-        _ansible(["ansible-playbook", "-i", str(inventory), str(playbook)], inventory)
+        _ansible(["ansible-playbook", "-i", str(inventory.absolute()), str(playbook)], inventory)
         found = json.loads(target.read_text(encoding="utf-8"))
     return {name: {k: v for k, v in values.items() if v is not None} for name, values in found.items()}
 

@@ -1,0 +1,96 @@
+"""Trials: their order, ids, parameters and arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.experiment import Experiment, validate
+from harness.plan import arguments, expand, largest, needs_parameter_servers, remaining, trial_id
+
+
+def experiment(**changes: Any) -> Experiment:
+    document = {
+        "name": "tiny",
+        "program": "train.py",
+        "parameters": {"kvstore": "dist_sync", "batch_size": 64, "seed": 5},
+        "axes": {"nodes": "1-2", "repeats": 2, "kvstore": ["dist_sync", "none"]},
+        **changes,
+    }
+    return validate(document, "test")
+
+
+def test_repeats_are_outermost_and_alternatives_are_neighbours() -> None:
+    assert [trial.id for trial in expand(experiment())] == [
+        "n01-r1-kvstore_dist_sync",
+        "n01-r1-kvstore_none",
+        "n02-r1-kvstore_dist_sync",
+        "n02-r1-kvstore_none",
+        "n01-r2-kvstore_dist_sync",
+        "n01-r2-kvstore_none",
+        "n02-r2-kvstore_dist_sync",
+        "n02-r2-kvstore_none",
+    ]
+
+
+def test_each_repeat_has_its_own_seed() -> None:
+    seeds = {trial.repeat: trial.parameters["seed"] for trial in expand(experiment())}
+    assert seeds == {1: 5, 2: 6}
+
+
+def test_a_store_without_servers_gets_none() -> None:
+    counts = {trial.id: trial.server_count for trial in expand(experiment()) if trial.repeat == 1}
+    assert counts == {
+        "n01-r1-kvstore_dist_sync": 1,
+        "n01-r1-kvstore_none": 0,
+        "n02-r1-kvstore_dist_sync": 2,
+        "n02-r1-kvstore_none": 0,
+    }
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else() -> None:
+    variants = {"stock": {}, "tuned": {"environment": {"BOUND": "1"}, "parameters": {"batch_size": 32}, "servers": 1}}
+    axes = {"nodes": 2}
+    stock, tuned = expand(experiment(variants=variants, axes=axes, environment={"THREADS": "1"}))
+    assert (stock.id, tuned.id) == ("n02-r1-stock", "n02-r1-tuned")
+    assert stock.parameters["batch_size"] == 64
+    assert tuned.parameters == {**stock.parameters, "batch_size": 32}
+    assert (dict(stock.environment), dict(tuned.environment)) == ({"THREADS": "1"}, {"THREADS": "1", "BOUND": "1"})
+    assert (stock.server_count, tuned.server_count) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (64, ["--batch-size=64"]),
+        (0.05, ["--batch-size=0.05"]),
+        (True, ["--batch-size"]),
+        (False, ["--no-batch-size"]),
+        (None, []),
+        ("$(rm -rf ~); -x 'y\"", ["--batch-size=$(rm -rf ~); -x 'y\""]),
+    ],
+)
+def test_parameters_become_arguments(value: Any, words: list[str]) -> None:
+    assert arguments({"batch_size": value}) == words
+
+
+def test_ids_are_fit_for_files_and_units() -> None:
+    assert trial_id(3, 1, "", {"path": "../../etc/passwd", "x": "a b;$(c)"}) == "n03-r1-path_.._.._etc_passwd-x_a_b_c_"
+
+
+@pytest.mark.parametrize(("store", "needed"), [("dist_sync", True), ("dist_async", True), ("allreduce", False), ("none", False)])
+def test_who_needs_parameter_servers(store: str, needed: bool) -> None:
+    assert needs_parameter_servers({"kvstore": store}) is needed
+
+
+def test_a_program_that_does_not_say_gets_parameter_servers() -> None:
+    assert needs_parameter_servers({})
+
+
+def test_what_is_left_keeps_its_order() -> None:
+    trials = expand(experiment())
+    left = remaining(trials, {trials[0].id, trials[2].id})
+    assert left == [trials[1], *trials[3:]]
+    assert largest(left) == 2
+    assert largest([]) == 0
