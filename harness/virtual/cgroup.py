@@ -1,6 +1,7 @@
 """Control groups of the nodes: membership, CPU quota, memory limit, and the kill. Version 1 and 2.
 
-Every node has one group, `<cluster prefix>/<node>`, in each hierarchy that matters. Membership is the only identity a
+Every node has one group, `<cluster prefix>/<node>`, in each hierarchy that matters: the limits are its, the processes are in
+two groups below it, `keeper` and `machine` (version 2 wants processes in leaves only). Membership is the only identity a
 node's processes have here: nothing is ever stopped by name or by a recorded number.
 """
 
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from harness.errors import ClusterError
 
+# The groups below a node's.
+KEEPER = "keeper"
+MACHINE = "machine"
 # Short periods keep a throttled node's steps smooth; the kernel takes no quota below 1 ms.
 PERIOD_MICROSECONDS = 10_000
 _LEAST_QUOTA_MICROSECONDS = 1_000
@@ -104,23 +108,37 @@ class NodeGroup:
         return tuple(self._in(hierarchy) for hierarchy in self._hierarchies.all)
 
     def create(self) -> None:
-        """Make the group where it is missing."""
+        """Make the group, and the two below it, where they are missing."""
         try:
             for directory in self.directories:
                 directory.mkdir(parents=True, exist_ok=True)
-            if self._hierarchies.version == 2:
-                root = self._hierarchies.cpu
-                for parent in (root, root / self._path.parent):
-                    (parent / "cgroup.subtree_control").write_text("+cpu +memory", encoding="ascii")
+            self._reach_below()
+            for directory in self.directories:
+                for below in (KEEPER, MACHINE):
+                    (directory / below).mkdir(exist_ok=True)
         except OSError as error:
             raise ClusterError(
                 f"control group {self._path} cannot be made: {error}", "run as root, not inside a container"
             ) from error
 
-    def join(self) -> None:
-        """Move the calling process into the group; for use between fork and exec."""
-        for directory in self.directories:
-            (directory / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+    def _reach_below(self) -> None:
+        """Make limits hold for the groups below, before there are any."""
+        if self._hierarchies.version == 2:
+            root = self._hierarchies.cpu
+            for parent in (root, root / self._path.parent, root / self._path):
+                (parent / "cgroup.subtree_control").write_text("+cpu +memory", encoding="ascii")
+            return
+        switch = self._in(self._hierarchies.memory) / "memory.use_hierarchy"  # always on from Linux 5.11
+        if switch.exists() and switch.read_text(encoding="ascii").strip() == "0":
+            switch.write_text("1", encoding="ascii")
+
+    def entrances(self, below: str) -> list[Path]:
+        """Files to write a process's number to, for it to join the group `below` this one."""
+        return [directory / below / "cgroup.procs" for directory in self.directories]
+
+    def has_keeper(self) -> bool:
+        """Whether the process that keeps the node on is there."""
+        return any(_processes_below(directory / KEEPER) for directory in self.directories)
 
     def set_quota(self, fraction: float | None) -> None:
         """Limit the group to `fraction` cores; None lifts the limit."""

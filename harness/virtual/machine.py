@@ -9,14 +9,22 @@ from pathlib import Path
 
 from harness.errors import ClusterError
 from harness.virtual import namespace, processes
-from harness.virtual.cgroup import NodeGroup
+from harness.virtual.cgroup import KEEPER, MACHINE, NodeGroup
 from harness.virtual.command import run, tool_environment
 from harness.virtual.names import Node
 from harness.virtual.rootfs import USER
 
 _LOG_LINES = 15
-_PROGRAM = "systemd-nspawn"
-_NSPAWN = Path("/run/systemd/nspawn")
+# Keeps a node on: with --keep-unit, systemd-nspawn ends with 133 when its node reboots and leaves starting it to others.
+# Arguments: the files by which to join the keeper's groups, those of the machine's groups, systemd-nspawn's command.
+_KEEPER = """
+join() { for file do echo 0 > "$file" || exit 1; done; }
+join $1; groups=$2; shift 2
+while :; do
+    (join $groups; exec "$@")
+    [ $? -eq 133 ] || exit
+done
+"""
 
 
 class Machine:
@@ -32,13 +40,12 @@ class Machine:
 
     @property
     def state(self) -> str:
-        """`absent` (no disk), `off`, `running`, or `crashed` (its systemd-nspawn was killed and left processes)."""
+        """`absent` (no disk), `off`, `running`, or `crashed` (its systemd-nspawn died and left processes)."""
         if not self.has_disk:
             return "absent"
-        members = self.group.processes()
-        if any(processes.program_of(process) == _PROGRAM for process in members):
+        if self.group.has_keeper():
             return "running"
-        return "crashed" if members else "off"
+        return "crashed" if self.group.processes() else "off"
 
     @property
     def is_running(self) -> bool:
@@ -105,14 +112,14 @@ class Machine:
         self.group.create()
         self.group.set_memory(memory)
         self.group.set_quota(None)
+        keeper, machine = (" ".join(map(str, self.group.entrances(below))) for below in (KEEPER, MACHINE))
         with self._console.open("wb") as console:
             subprocess.Popen(
-                self.arguments(),
+                ["sh", "-c", _KEEPER, "keeper", keeper, machine, *self.arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=self.group.join,  # noqa: PLW1509 - no other thread runs when nodes are started
                 # only its network is the node's to set
                 env=tool_environment() | {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
                 cwd="/",
@@ -121,7 +128,7 @@ class Machine:
     def arguments(self) -> list[str]:
         """The command that is the node."""
         return [
-            _PROGRAM,
+            "systemd-nspawn",
             "--quiet",
             "--settings=no",
             "--register=no",

@@ -27,6 +27,7 @@ OVERHEAD_BYTES = 24
 # What waits at a port before the switch drops. Small switches push back instead of dropping (802.3x), hence the depth.
 BUFFER_SECONDS = 0.05
 _BURST_SECONDS = 0.0004
+_BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 _LEAST_BURST_BYTES = 3_100  # two full frames
 _REMEDY = (
     "the kernel may lack it: run `modprobe -a veth bridge sch_tbf overlay`, or install a full kernel "
@@ -51,7 +52,7 @@ def shaping(rate: int) -> str:
 def switch_commands() -> list[str]:
     """`ip -batch` lines that make the switch. Pure."""
     return [
-        f"link add {SWITCH} type bridge stp_state 0 forward_delay 0",
+        f"link add {SWITCH} {_BRIDGE}",
         f"link set {SWITCH} addrgenmode none",
         f"link set {SWITCH} up",
     ]
@@ -62,7 +63,7 @@ def cable_commands(node: Node) -> list[str]:
     port, bridge, up, down = cable_interfaces(node)
     return [
         f"link add {port} type veth peer name {NODE_INTERFACE} address {node.mac} netns {node.namespace}",
-        f"link add {bridge} type bridge stp_state 0 forward_delay 0",
+        f"link add {bridge} {_BRIDGE}",
         f"link add {up} type veth peer name {down}",
         *(f"link set {interface} addrgenmode none" for interface in (port, bridge, up, down)),
         f"link set {port} master {bridge}",

@@ -313,6 +313,17 @@ class TestChange:
         assert up(NAME, Wishes()) == ["node01: started"]
         assert on_node(["test", "-f", "kept"]).returncode == 0
 
+    def test_a_node_reboots_as_a_board_does(self) -> None:
+        boot = "/proc/sys/kernel/random/boot_id"
+        before = on_node(["cat", boot, "/etc/machine-id"]).stdout.split()
+        on_node(["sudo", "systemctl", "reboot"])
+        deadline = time.monotonic() + 30
+        while (after := on_node(["cat", boot, "/etc/machine-id"]).stdout.split()) in ([], before):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert (before[0] != after[0], before[1]) == (True, after[1])
+        assert cluster.status(NAME)[0].quota == CPU
+
     def test_a_name_in_use_is_refused_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HARNESS_STATE_DIR", str(tmp_path))
         with pytest.raises(ClusterError, match="up already"):
