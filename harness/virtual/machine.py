@@ -15,6 +15,7 @@ from harness.virtual.names import Node
 from harness.virtual.rootfs import USER
 
 _LOG_LINES = 15
+_NSPAWN = Path("/run/systemd/nspawn")
 # Keeps a node on: with --keep-unit, systemd-nspawn ends with 133 when its node reboots and leaves starting it to others.
 # Arguments: the files by which to join the keeper's groups, those of the machine's groups, systemd-nspawn's command.
 _KEEPER = """
