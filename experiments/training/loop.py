@@ -73,15 +73,14 @@ class Trainer:
         outcomes: deque[Array] = deque()
         sums = np.zeros(2)
         for step in range(self._steps):
-            store.before_forward()
-            outcomes.append(network.train(images[step], labels[step]))
+            outcomes.append(network.train(images[step], labels[step], store))
             store.step(self._rate(epoch, step), batch_size)
             if len(outcomes) > _AHEAD:
                 sums += outcomes.popleft().asnumpy()
                 self._progress.report(epoch, step)
         for outcome in outcomes:
             sums += outcome.asnumpy()
-        store.before_forward()
+        store.settle()
         mx.nd.waitall()
         return np.append(sums, self._steps * batch_size)
 

@@ -1,8 +1,10 @@
-"""A model on MXNet: one cached graph for a training step, one for validation, no per-parameter Python in either."""
+"""A model on MXNet: cached graphs for a training step and for validation, no per-parameter Python in either."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import mxnet as mx
@@ -10,9 +12,11 @@ import numpy as np
 from mxnet import autograd
 
 from .models import CLASSES, KERNEL, Architecture, Weights
-from .stores.base import Array, Parameter
+from .stores.base import Array, Parameter, Store
 
 _DATA = ("images", "label")
+
+_Layer = Callable[[Array], Array]  # of symbols
 
 
 class Network:
@@ -24,16 +28,20 @@ class Network:
 
     def __init__(self, architecture: Architecture, image_side: int, deviation: float) -> None:
         padding = (architecture.side - image_side) // 2
-        logits, label = _logits(architecture, padding, deviation), mx.sym.var("label")
-        correct = mx.sym.BlockGrad(mx.sym.argmax(logits, axis=1) == label)
-        loss = mx.sym.softmax_cross_entropy(logits, label)
-        self._train = _Graph(mx.sym.concat(loss, mx.sym.sum(correct, keepdims=True), dim=0))
-        self._validate = _Graph(mx.sym.stack(-mx.sym.pick(mx.sym.log_softmax(logits), label), correct))
+        self._layers = _layers(architecture, padding, deviation)
+        scores = _score(_through(self._layers, mx.sym.var("images")), mx.sym.var("label"))
+        self._validate = _Graph(mx.sym.stack(scores.image_losses, scores.correct))
+        self._parts: list[_Part] = []
         self._head = mx.nd.ones((2,))
         self._values: dict[str, Array] = {}
 
-    def lay_out(self, weights: dict[str, Weights], buckets: Sequence[int]) -> list[Parameter]:
-        """Allocate values and gradients as a store wants them (see `Store.buckets`), filled with `weights`."""
+    def lay_out(
+        self, weights: dict[str, Weights], buckets: Sequence[int], *, by_parts: bool = False
+    ) -> list[Parameter]:
+        """Allocate values and gradients as a store wants them (see `Store.buckets`), filled with `weights`.
+
+        `by_parts` makes each buffer's layers a part of their own in `train`.
+        """
         names = iter(weights)
         parameters: list[Parameter] = []
         gradients: list[Array] = []
@@ -44,16 +52,25 @@ class Network:
             self._values |= values
             gradients += grads
         autograd.mark_variables(list(self._values.values()), gradients)
-        self._train.bind(self._values)
-        self._validate.bind(self._values)
+        self._parts = _parts(self._layers, [count // 2 for count in buckets] if by_parts else [len(self._layers)])
+        for graph in (self._validate, *(part.graph for part in self._parts)):
+            graph.bind(self._values)
         return parameters
 
-    def train(self, images: Array, labels: Array) -> Array:
-        """Enqueue forward and backward; the answer (2,) will hold the batch's summed loss and its correct answers."""
-        with autograd.record():
-            outcome = self._train(images, labels)
-        autograd.backward([outcome], [self._head])
-        return outcome
+    def train(self, images: Array, labels: Array, store: Store) -> Array:
+        """Enqueue forward and backward; the answer (2,) will hold the batch's summed loss and its correct answers.
+
+        `store` is told of every part before its forward and after its backward.
+        """
+        flow = images
+        for number, part in enumerate(self._parts):
+            store.before_part(number)
+            flow = part.forward(flow, labels)
+        head = self._head
+        for number in reversed(range(len(self._parts))):
+            head = self._parts[number].backward(head)
+            store.after_part(number)
+        return flow
 
     def validate(self, images: Array, labels: Array) -> Array:
         """Enqueue forward; the answer (2, batch) will hold every image's loss, and 1 where it was right."""
@@ -77,32 +94,105 @@ class _Graph:
 
     def bind(self, values: dict[str, Array]) -> None:
         self._arguments = [values.get(name) for name in self._inputs]
-        self._images, self._label = (self._inputs.index(name) for name in _DATA)
+        self._places = [self._inputs.index(name) for name in _DATA if name in self._inputs]
 
-    def __call__(self, images: Array, labels: Array) -> Array:
-        self._arguments[self._images] = images
-        self._arguments[self._label] = labels
+    def __call__(self, *data: Array) -> Array:
+        """Run on images and, where the symbol has them, labels."""
+        for place, array in zip(self._places, data, strict=False):
+            self._arguments[place] = array
         return self._operator(*self._arguments)
 
 
-def _logits(architecture: Architecture, padding: int, deviation: float) -> Array:
-    """The symbol from `images` to ten scores; its variables are named as in `Architecture.shapes`."""
-    pixels = mx.sym.cast(mx.sym.var("images"), dtype="float32") * (1.0 / deviation)
-    layer = mx.sym.expand_dims(pixels, axis=1)
-    for number, filters in enumerate(architecture.convolutions, 1):
-        layer = mx.sym.Convolution(
-            layer,
+class _Part:
+    """Consecutive layers whose backward runs apart from the others', so that gradients are ready in between."""
+
+    def __init__(self, symbol: Array, *, first: bool) -> None:
+        self.graph = _Graph(symbol)
+        self._first = first
+        self._gradient: Array = None
+        self._output: Array = None
+
+    def forward(self, images: Array, labels: Array) -> Array:
+        """Enqueue; `images` are the part's own input."""
+        if not self._first:
+            images = images.detach()
+            if self._gradient is None:
+                self._gradient = mx.nd.zeros(images.shape)
+            autograd.mark_variables([images], [self._gradient])
+        with autograd.record():
+            self._output = self.graph(images, labels)
+        return self._output
+
+    def backward(self, head: Array) -> Array:
+        """Enqueue; from the gradient of the part's output to that of its input, None before the first layer."""
+        autograd.backward([self._output], [head])
+        return self._gradient
+
+
+def _parts(layers: Sequence[_Layer], counts: Sequence[int]) -> list[_Part]:
+    """So many layers in each part; the last one goes on to the loss."""
+    parts: list[_Part] = []
+    start = 0
+    for count in counts:
+        symbol = _through(layers[start : start + count], mx.sym.var("images"))
+        start += count
+        if start == len(layers):
+            scores = _score(symbol, mx.sym.var("label"))
+            symbol = mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
+        parts.append(_Part(symbol, first=not parts))
+    return parts
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Symbols of what a batch is judged by."""
+
+    loss: Array
+    """Summed over the batch, (1,)."""
+    image_losses: Array
+    """(batch,)."""
+    correct: Array
+    """1 where the answer was right, (batch,)."""
+
+
+def _score(logits: Array, label: Array) -> _Scores:
+    return _Scores(
+        mx.sym.softmax_cross_entropy(logits, label),
+        -mx.sym.pick(mx.sym.log_softmax(logits), label),
+        mx.sym.BlockGrad(mx.sym.argmax(logits, axis=1) == label),
+    )
+
+
+def _through(layers: Sequence[_Layer], symbol: Array) -> Array:
+    for layer in layers:
+        symbol = layer(symbol)
+    return symbol
+
+
+def _layers(architecture: Architecture, padding: int, deviation: float) -> list[_Layer]:
+    """What each pair of weight and bias does to a symbol; variables are named as in `Architecture.shapes`."""
+
+    def convolution(symbol: Array, number: int, filters: int) -> Array:
+        if number == 1:
+            symbol = mx.sym.expand_dims(mx.sym.cast(symbol, dtype="float32") * (1.0 / deviation), axis=1)
+        symbol = mx.sym.Convolution(
+            symbol,
             name=f"conv{number}",
             num_filter=filters,
             kernel=(KERNEL, KERNEL),
             pad=(padding, padding) if number == 1 else (0, 0),
         )
-        layer = mx.sym.Activation(layer, act_type="tanh")
-        layer = mx.sym.Pooling(layer, pool_type=architecture.pooling, kernel=(2, 2), stride=(2, 2))
-    for number, units in enumerate(architecture.hidden, 1):
-        layer = mx.sym.FullyConnected(layer, name=f"dense{number}", num_hidden=units)
-        layer = mx.sym.Activation(layer, act_type="tanh")
-    return mx.sym.FullyConnected(layer, name=f"dense{len(architecture.hidden) + 1}", num_hidden=CLASSES)
+        symbol = mx.sym.Activation(symbol, act_type="tanh")
+        return mx.sym.Pooling(symbol, pool_type=architecture.pooling, kernel=(2, 2), stride=(2, 2))
+
+    def dense(symbol: Array, number: int, units: int) -> Array:
+        symbol = mx.sym.FullyConnected(symbol, name=f"dense{number}", num_hidden=units)
+        return mx.sym.Activation(symbol, act_type="tanh") if number <= len(architecture.hidden) else symbol
+
+    return [
+        *(partial(convolution, number=n, filters=filters) for n, filters in enumerate(architecture.convolutions, 1)),
+        *(partial(dense, number=n, units=units) for n, units in enumerate((*architecture.hidden, CLASSES), 1)),
+    ]
 
 
 def _bucket(members: dict[str, Weights]) -> tuple[Parameter, dict[str, Array], list[Array]]:

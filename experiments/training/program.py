@@ -54,7 +54,8 @@ def _work(chosen: options.Options) -> None:
     with open_store(chosen.kvstore) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
         weights = architecture.first_weights(chosen.seed)
-        store.attach(network.lay_out(weights, store.buckets([array.size for array in weights.values()])))
+        buckets = store.buckets([array.size for array in weights.values()])
+        store.attach(network.lay_out(weights, buckets, by_parts=store.by_parts))
         trainer = Trainer(chosen, dataset, network, store)
         emit(
             "ready",

@@ -2,14 +2,20 @@
 
 The loop, for every epoch and batch:
 
-    store.before_forward()
-    forward and backward           # enqueued on MXNet's engine, which runs them in the background
+    for every part of the model, forwards:
+        store.before_part(number)
+        forward                    # enqueued on MXNet's engine, which runs it in the background
+    for every part of the model, backwards:
+        backward                   # enqueued
+        store.after_part(number)
     store.step(learning_rate, batch_size)
+
+The model is one part unless the store asks for more (`by_parts`).
 
 `step` is called when backward has been *enqueued*, not when it has finished: gradients become ready one by one, the
 last layer's first. A store may send each as soon as it is ready (`gradient.wait_to_read()` blocks until it is), and may
 return before the new values have arrived as long as the next forward cannot read old ones: either because the pending
-write is MXNet's own (the engine then orders reads after it) or because `before_forward` waits for it.
+write is MXNet's own (the engine then orders reads after it) or because `before_part` waits for it.
 """
 
 from __future__ import annotations
@@ -54,6 +60,10 @@ class Store(ABC):
 
     workers: int
 
+    by_parts: ClassVar[bool] = False
+    """Whether each of `buckets` is to be a part of the model of its own: forward and backward then run part by part, so
+    that one part's exchange goes on under another's computation. Each bucket then holds whole layers."""
+
     wait_seconds: float = 0.0
     """Seconds since opening in which this worker stood still for the store: gradients ready, new values not yet."""
 
@@ -70,8 +80,16 @@ class Store(ABC):
     def attach(self, parameters: Sequence[Parameter]) -> None:
         """Take the model, in forward order. On return every worker has rank 0's values, and any worker may `step`."""
 
-    def before_forward(self) -> None:
-        """Wait for what `step` left under way, as far as MXNet's engine does not order it itself."""
+    def before_part(self, number: int) -> None:
+        """Wait for what `step` left under way for a part, as far as MXNet's engine does not order it itself."""
+        return
+
+    def after_part(self, number: int) -> None:
+        """Start what can start: the part's backward is enqueued."""
+        return
+
+    def settle(self) -> None:
+        """Wait for what `step` left under way for any part: values are to be read."""
         return
 
     @abstractmethod

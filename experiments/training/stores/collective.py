@@ -61,7 +61,7 @@ class CollectiveStore(Store):
         """Send the part's gradients to the owners."""
         self._parts[number].depart()
 
-    def before_forward(self) -> None:
+    def settle(self) -> None:
         """Wait for all new values."""
         for number in range(len(self._parts)):
             self.before_part(number)
@@ -80,7 +80,7 @@ class CollectiveStore(Store):
 
     def close(self) -> None:
         """Wait for all values and for all workers, and part."""
-        self.before_forward()
+        self.settle()
         self.reduce(np.zeros(1))
         self._links.close()
 

@@ -49,7 +49,7 @@ class Exchange:
         """Wait for everybody's values for the own shard, and add them up in the order of ranks."""
         for link, peer, _ in self._from:
             link.receive(self._rows[peer])
-        total = self._parts[0].copy()
+        total: Flat = self._parts[0].copy()
         for part in self._parts[1:]:
             np.add(total, part, out=total)
         return total
