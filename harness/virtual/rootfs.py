@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import paths
 from harness.errors import BadInputError
+from harness.virtual import processes
 from harness.virtual.command import run
 from harness.virtual.lock import exclusive
 
@@ -82,6 +83,7 @@ def ensure() -> Path:
     with exclusive(target.parent / "lock", limit=_BUILD_LIMIT_SECONDS, doing="builds the root file system"):
         if not target.is_dir():
             for abandoned in target.parent.glob("building-*"):
+                processes.unmount_below(abandoned)  # a killed build may have left /proc or /dev in it
                 shutil.rmtree(abandoned)
             building = target.parent / f"building-{target.name}"
             _build(building, packages())

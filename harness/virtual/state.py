@@ -39,6 +39,11 @@ class Places:
         return self.directory / "cluster.json"
 
     @property
+    def record_link(self) -> Path:
+        """Link to the record beside the inventory, where those find it who know only that."""
+        return self.inventory.with_name("cluster.json")
+
+    @property
     def inventory(self) -> Path:
         """The Ansible inventory."""
         return self.directory / "inventory" / "hosts.yml"
@@ -180,6 +185,9 @@ def read_record(places: Places) -> Record | None:
 def write_record(places: Places, content: dict[str, object]) -> None:
     """Write cluster.json."""
     write_atomically(places.record, json.dumps(content, indent=2) + "\n")
+    if not places.record_link.is_symlink():
+        places.record_link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.record_link.symlink_to(Path("..") / places.record.name)
 
 
 def write_atomically(file: Path, text: str) -> bool:
