@@ -10,14 +10,17 @@ its lease: a harness that was killed, or a controller that lost its power, leave
 A rank's directory, `<root>/trials/<run>/<trial>/<node>/<rank>/` (nodes that are one machine share the root):
     spec.json      command, environment, limits (mode 0600: the environment holds the trial's token)
     output         stdout and stderr of the rank, in order
-    keeper.json    process id and start time of the keeper
+    keeper.json    process id, start time and boot of the keeper
     exit.json      how it ended; written last, atomically
+It is removed once the harness has all of it. `<root>/held/<node>.json` is locked while a harness uses the node.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import hashlib
 import json
 import os
 import select
@@ -28,6 +31,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -39,6 +43,12 @@ CHUNK = 1 << 18
 TERM_GRACE_SECONDS = 2.0
 COMMAND_TIMEOUT_SECONDS = 30.0
 LOST_AFTER_SECONDS = 3.0
+# A disk with less is taken for full when a rank fails.
+FULL_DISK_BYTES = 1 << 20
+RESERVE_BYTES = 4096
+LONGEST_UNIT_NAME = 200
+# The kernel's out-of-memory killer should take the rank, not the keeper, the agent or sshd.
+RANK_OOM_SCORE = 500
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -73,12 +83,41 @@ def start_ticks(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
+def boot_id() -> str:
+    """Names this boot of the machine."""
+    return (read_text("/proc/sys/kernel/random/boot_id") or "").strip()
+
+
+def identity(pid: int) -> Json:
+    """What names a process for ever: its id, its start time, and the boot."""
+    return {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
+
+
+def lives(process: Json | None) -> bool:
+    """Whether the process of an `identity` still runs."""
+    return process is not None and process == identity(int(process["pid"])) and process["start_ticks"] is not None
+
+
 def keeper_pid(directory: Path) -> int | None:
     """The rank's keeper if it lives."""
     keeper = read_json(directory / "keeper.json")
-    if keeper and start_ticks(int(keeper["pid"])) == keeper["start_ticks"]:
-        return int(keeper["pid"])
-    return None
+    return int(keeper["pid"]) if keeper and lives(keeper) else None
+
+
+def left_processes(directory: Path) -> list[int]:
+    """Every process of a rank: its keeper and, also where that was killed, what is in the keeper's session."""
+    keeper = read_json(directory / "keeper.json")
+    if not keeper or keeper["boot_id"] != boot_id():
+        return []
+    pid = int(keeper["pid"])
+    if start_ticks(pid) not in (None, keeper["start_ticks"]):
+        return []  # the number is another process's now, so the session is over
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        fields = (read_text(str(stat)) or "").rpartition(")")[2].split()
+        if len(fields) > 3 and fields[3] == str(pid) and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
 
 
 # --- keep: the main process of a rank's unit ---
@@ -90,6 +129,30 @@ def oom_kills() -> int:
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return 0
+
+
+class ExitState:
+    """The file that says how a rank ended. Its space is taken at the start, so that a full disk cannot swallow it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._reserved = directory / ".exit.json"
+        self._path = directory / "exit.json"
+        self._reserved.write_bytes(b" " * RESERVE_BYTES)
+
+    def write(self, reason: str, code: int | None = None, message: str = "", out_of_memory: bool = False) -> None:
+        """Write it, whole or not at all; `code` is as `Popen` has it."""
+        state = {
+            "reason": reason,
+            "code": code if code is not None and code >= 0 else None,
+            "signal": -code if code is not None and code < 0 else None,
+            "out_of_memory": out_of_memory,
+            "message": message[: RESERVE_BYTES // 8],
+            # The machine's monotonic clock: who failed first must not hang on the wall clocks of several nodes.
+            "ended_monotonic": time.monotonic(),
+        }
+        with self._reserved.open("r+b") as file:
+            file.write(json.dumps(state).encode())
+        self._reserved.replace(self._path)
 
 
 class Lease:
@@ -134,8 +197,7 @@ def end_children(process: subprocess.Popen[bytes]) -> None:
     """End the rank and everything it started: asked first, then killed."""
     for number, grace in ((signal.SIGTERM, TERM_GRACE_SECONDS), (signal.SIGKILL, TERM_GRACE_SECONDS)):
         for pid in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+            signal_process(pid, number)
         deadline = time.monotonic() + grace
         while descendants(os.getpid()) and time.monotonic() < deadline:
             process.poll()
@@ -154,7 +216,13 @@ def keep(directory: Path) -> int:
     spec = read_json(directory / "spec.json")
     if spec is None:
         return 2
-    write_json(directory / "keeper.json", {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())})
+    exit_state = ExitState(directory)
+    write_json(directory / "keeper.json", identity(os.getpid()))
+    # Looked at after the keeper made itself known: a stop that came before is seen here, one that comes later sees us.
+    stop_file = Path(spec["stop_file"])
+    if stop_file.exists():
+        exit_state.write("stopped", message="before it started")
+        return 0
     lease = Lease(directory.parent / "lease", spec["lease_seconds"])
     deadline = time.monotonic() + spec["time_limit_seconds"] if spec.get("time_limit_seconds") else None
     ooms = oom_kills()
@@ -162,13 +230,15 @@ def keep(directory: Path) -> int:
     def in_child() -> None:
         # A keeper that was killed takes its rank along.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(str(RANK_OOM_SCORE), encoding="ascii")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
     try:
         with (directory / "output").open("ab") as output:
             process = subprocess.Popen(
                 spec["command"],
-                cwd=directory,
+                cwd=spec.get("directory") or directory,
                 env={**os.environ, **spec["environment"]},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -176,12 +246,12 @@ def keep(directory: Path) -> int:
                 preexec_fn=in_child,  # noqa: PLW1509 - this process has one thread
             )
     except OSError as error:
-        write_json(directory / "exit.json", {"reason": "start", "code": None, "signal": None, "message": str(error)})
+        exit_state.write("start", message=str(error))
         return 1
     reason = "exit"
     while process.poll() is None:
         received = signal.sigtimedwait(signals, 1.0)
-        if received is not None and received.si_signo != signal.SIGCHLD:
+        if (received is not None and received.si_signo != signal.SIGCHLD) or stop_file.exists():
             reason = "stopped"
         elif lease.expired():
             reason = "lease"
@@ -191,15 +261,7 @@ def keep(directory: Path) -> int:
             break
     end_children(process)
     code = process.wait()
-    state: Json = {
-        "reason": reason,
-        "code": code if code >= 0 else None,
-        "signal": -code if code < 0 else None,
-        "out_of_memory": code == -signal.SIGKILL and oom_kills() > ooms,
-        "message": "",
-        "ended_at": time.time(),
-    }
-    write_json(directory / "exit.json", state)
+    exit_state.write(reason, code, out_of_memory=code == -signal.SIGKILL and oom_kills() > ooms)
     # A unit that stays 'failed' would have to be reset; the exit state is in the file.
     return 0
 
@@ -218,8 +280,14 @@ def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def unit_name(run: str, trial: str, rank: str) -> str:
-    """The systemd unit of a rank."""
+    """The systemd unit of a rank; a long trial id gives way to its hash, since a unit's name has an end."""
+    if len(run) + len(trial) > LONGEST_UNIT_NAME:
+        trial = hashlib.sha256(trial.encode()).hexdigest()[:16]
     return f"harness-{run}-{trial}-{rank}.service"
+
+
+class RefusedError(Exception):
+    """What the harness asked for must not be done."""
 
 
 def trial_directory(request: Json) -> Path:
@@ -227,22 +295,49 @@ def trial_directory(request: Json) -> Path:
     return Path(request["root"], "trials", request["run"], request["trial"], request["node"])
 
 
+def stop_file(request: Json) -> Path:
+    """Is there once this attempt at a trial was stopped: a start that comes late must not bring it back."""
+    return Path(request["root"], "trials", request["run"], f".stopped-{request['node']}-{request.get('attempt')}")
+
+
+def make_room(request: Json) -> None:
+    """Stop and remove what earlier trials of this run left here; raises RefusedError where another run has the node."""
+    trials = Path(request["root"], "trials")
+    for path in living(trials.glob(f"*/*/{request['node']}/*/spec.json")):
+        if path.parents[2].name != request["run"]:
+            raise RefusedError(f"the node is held by run {path.parents[2].name}")
+    run = trials / request["run"]
+    earlier = list(run.glob(f"*/{request['node']}"))
+    if any(living(path.glob("*/spec.json")) for path in earlier):
+        stop({**request, "trial": None, "attempt": None})
+    for path in earlier:
+        shutil.rmtree(path)
+    for path in run.glob(f".stopped-{request['node']}-*"):
+        if path != stop_file(request):
+            path.unlink(missing_ok=True)
+
+
+def living(specs: Iterable[Path]) -> list[Path]:
+    """The directories of ranks whose keeper lives, of the paths of their specs."""
+    return [spec.parent for spec in specs if keeper_pid(spec.parent)]
+
+
 def start(request: Json) -> Json:
-    """Start the ranks of `request["ranks"]` on this node; replies with the ones that could not be started."""
+    """Start the ranks of `request["ranks"]` on this node; replies with the ones that could not be started.
+
+    Raises RefusedError where the node is another run's.
+    """
+    make_room(request)
     base = trial_directory(request)
-    if base.exists():
-        # An earlier attempt at this trial: its ranks have been stopped, its output has been collected.
-        shutil.rmtree(base)
     base.mkdir(parents=True)
     (base / "lease").touch()
     starting: list[tuple[str, subprocess.Popen[str]]] = []
     for rank in request["ranks"]:
         directory = base / rank["name"]
         directory.mkdir()
-        spec = {key: request[key] for key in ("lease_seconds", "time_limit_seconds")}
-        write_json(
-            directory / "spec.json", {**spec, "command": rank["command"], "environment": rank["environment"]}, 0o600
-        )
+        spec = {key: request.get(key) for key in ("lease_seconds", "time_limit_seconds", "directory")}
+        own = {"command": rank["command"], "environment": rank["environment"], "stop_file": str(stop_file(request))}
+        write_json(directory / "spec.json", {**spec, **own}, 0o600)
         command = keeper_command(request, rank["name"], directory)
         # The keeper must not hold the pipes of this connection open.
         errors = subprocess.PIPE if request["supervisor"] == "systemd" else subprocess.DEVNULL
@@ -304,11 +399,14 @@ def stop(request: Json) -> Json:
     """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left."""
     root = Path(request["root"]) / "trials"
     run, trial = request.get("run") or "*", request.get("trial") or "*"
+    if request.get("attempt"):
+        with contextlib.suppress(OSError):
+            stop_file(request).parent.mkdir(parents=True, exist_ok=True)
+            stop_file(request).touch()
     # Every run of this node or, where the whole node is cleaned, of those that share its machine.
-    directories = [
-        path.parent for path in root.glob(f"{run}/{trial}/{request['node'] if request.get('run') else '*'}/*/spec.json")
-    ]
-    alive = [path for path in directories if keeper_pid(path)]
+    node = request["node"] if request.get("run") else "*"
+    directories = [path.parent for path in root.glob(f"{run}/{trial}/{node}/*/spec.json")]
+    alive = [path for path in directories if left_processes(path)]
     units: list[str] = []
     if request["supervisor"] == "systemd":
         glob = unit_name(run, trial, "*") if request.get("run") else "harness-*.service"
@@ -318,16 +416,33 @@ def stop(request: Json) -> Json:
             run_command(sudo(["systemctl", "stop", *units]))
             run_command(sudo(["systemctl", "reset-failed", *units]))
     else:
-        for number, grace in ((signal.SIGTERM, 2 * TERM_GRACE_SECONDS + 1), (signal.SIGKILL, 1.0)):
-            for path in alive:
-                pid = keeper_pid(path)
-                if pid:
-                    os.kill(pid, number)
-            deadline = time.monotonic() + grace
-            while any(keeper_pid(path) for path in alive) and time.monotonic() < deadline:
-                time.sleep(0.02)
-    left = [describe(path) for path in alive if keeper_pid(path)]
+        stop_keepers(alive)
+    left = [describe(path) for path in alive if left_processes(path)]
     return {"stopped": sorted(describe(path) for path in alive) or units, "left": left}
+
+
+def stop_keepers(directories: list[Path]) -> None:
+    """Have the keepers of ranks end them; kill what does not obey, and what a killed keeper left."""
+    for pid in filter(None, map(keeper_pid, directories)):
+        signal_process(pid, signal.SIGTERM)
+    wait_for_end(directories, 2 * TERM_GRACE_SECONDS + 1 if any(map(keeper_pid, directories)) else 0)
+    for path in directories:
+        for pid in left_processes(path):
+            signal_process(pid, signal.SIGKILL)
+    wait_for_end(directories, 1.0)
+
+
+def wait_for_end(directories: list[Path], seconds: float) -> None:
+    """Wait until no process of these ranks is left, at most so long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(left_processes(path) for path in directories):
+        time.sleep(0.05)
+
+
+def signal_process(pid: int, number: int) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def describe(directory: Path) -> str:
@@ -337,7 +452,10 @@ def describe(directory: Path) -> str:
 
 def clean(request: Json) -> Json:
     """Stop all that any run left on this node, and remove what runs left on its disk, other sweeps' code included."""
-    result = stop({**request, "run": None, "trial": None})
+    other = holder(request)
+    if other and not request.get("force"):
+        raise RefusedError(f"is held by run {other.get('run')} ({other.get('harness')})")
+    result = stop({**request, "run": None, "trial": None, "attempt": None})
     root = Path(request["root"])
     freed = 0
     for directory in [root / "trials", *((root / "code").glob("*") if (root / "code").is_dir() else [])]:
@@ -367,71 +485,153 @@ class Followed:
         self.directory = directory
         self.offset = offset
         self.ended = False
+        self._state: Json | None = None
         self._since = time.monotonic()
 
     def forward(self) -> bool:
-        """Send what is new; True where there may be more."""
-        try:
-            with (self.directory / "output").open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(CHUNK)
-        except OSError:
-            return False
+        """Send a piece of what is new, or the exit state once all of the output went out; True where there may be more."""
+        self._state = self._state or self._exit_state()
+        data = self._read()
         if data:
             send({"frame": "output", "rank": self.directory.name, "offset": self.offset}, data)
             self.offset += len(data)
-        return len(data) == CHUNK
+        elif self._state:
+            ended = self._state.pop("ended_monotonic", None)
+            ago = time.monotonic() - ended if ended is not None else 0.0
+            send({"frame": "exit", "rank": self.directory.name, "seconds_ago": ago, **self._state})
+            self.ended = True
+        return bool(data)
 
-    def check(self) -> None:
-        """Send the exit state once the rank has ended and all of its output went out."""
+    def is_stopped(self) -> bool:
+        """Whether the rank's process lives but was stopped (SIGSTOP): nothing but a look at it tells."""
+        keeper = keeper_pid(self.directory)
+        if keeper is None:
+            return False
+        stats = [read_text(f"/proc/{pid}/stat") or "" for pid in [keeper, *descendants(keeper)]]
+        return any(stat.rpartition(")")[2].split()[:1] == ["T"] for stat in stats)
+
+    def _read(self) -> bytes:
+        try:
+            with (self.directory / "output").open("rb") as file:
+                file.seek(self.offset)
+                return file.read(CHUNK)
+        except OSError:
+            return b""
+
+    def _exit_state(self) -> Json | None:
+        """How the rank ended; None while it lives."""
         state = read_json(self.directory / "exit.json")
         if state is None:
             if keeper_pid(self.directory):
                 self._since = time.monotonic()
-            elif time.monotonic() - self._since > LOST_AFTER_SECONDS:
-                state = {"reason": "lost", "code": None, "signal": None, "message": "its keeper ended without a word"}
-                free = shutil.disk_usage(self.directory).free
-                if free < CHUNK:
-                    state["message"] += f"; the node's disk is full ({free} bytes free)"
-        if state is not None:
-            while self.forward():
-                pass
-            send({"frame": "exit", "rank": self.directory.name, **state})
-            self.ended = True
+                return None
+            keeper = read_json(self.directory / "keeper.json")
+            rebooted = keeper is not None and keeper["boot_id"] != boot_id()
+            if not rebooted and time.monotonic() - self._since <= LOST_AFTER_SECONDS:
+                return None
+            message = "its node was rebooted" if rebooted else "its keeper ended without a word"
+            state = {"reason": "lost", "code": None, "signal": None, "message": message}
+        if state["reason"] == "lost" or state.get("code"):
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self.directory.parents[3]).free
+                state["disk_free_bytes"] = free if free < FULL_DISK_BYTES else None
+        return state
 
 
 def follow(request: Json) -> None:
-    """Stream output, exit states and telemetry until stdin closes; a byte on stdin renews the lease of every rank.
+    """Stream output, exit states and telemetry until stdin closes.
 
-    `request["offsets"]` says where to go on, so that a stream that was cut continues without loss or repetition.
+    A byte on stdin renews the lease of every rank, and says that the harness is there; `q` says that it has everything, so
+    that the trial's directory can go. `request["offsets"]` says where to go on: a stream that was cut continues without
+    loss or repetition.
     """
     base = trial_directory(request)
-    lease = base / "lease"
     ranks = [Followed(base / name, offset) for name, offset in request["offsets"].items()]
     telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))
     os.set_blocking(sys.stdin.fileno(), False)
     last_beat = 0.0
-    while True:
-        readable, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
+    heard = time.monotonic()
+    more = False
+    while time.monotonic() - heard < request["lease_seconds"]:
+        # One piece of every rank in turn: a rank that floods its log must not keep this loop from anything else.
+        readable, _, _ = select.select([sys.stdin], [], [], 0 if more else POLL_SECONDS)
         if readable:
             data = sys.stdin.buffer.read()
             if data == b"":
                 return
-            os.utime(lease)
-        more = True
-        while more:
-            # Every rank gets its turn, so no short-cut evaluation.
-            more = sum(rank.forward() for rank in ranks if not rank.ended) > 0
+            heard = time.monotonic()
+            if b"q" in data:
+                forget(request)
+                return
+            with contextlib.suppress(OSError):
+                os.utime(base / "lease")
+        more = sum([rank.forward() for rank in ranks if not rank.ended]) > 0
         now = time.monotonic()
-        for rank in ranks:
-            if not rank.ended:
-                rank.check()
         if now - last_beat >= BEAT_SECONDS:
             last_beat = now
-            send({"frame": "beat"})
+            send({"frame": "beat", "stopped": [r.directory.name for r in ranks if not r.ended and r.is_stopped()]})
         sample = telemetry.sample(now)
         if sample:
             send({"frame": "telemetry", **sample})
+
+
+def forget(request: Json) -> None:
+    """Remove a trial's directory: the harness has collected all of it. Nothing is removed while a rank lives."""
+    base = trial_directory(request)
+    if not any(left_processes(spec.parent) for spec in base.glob("*/spec.json")):
+        shutil.rmtree(base, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            base.parent.rmdir()
+
+
+# --- hold ---
+
+
+def holder_path(request: Json) -> Path:
+    """Says who uses this node; locked for as long as that is so."""
+    return Path(request["root"], "held", f"{request['node']}.json")
+
+
+def holder(request: Json) -> Json | None:
+    """Who holds this node, or None: {"run": .., "harness": ..}."""
+    try:
+        with holder_path(request).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return read_json(holder_path(request)) or {"run": "?", "harness": "another harness"}
+    except OSError:
+        return None
+    return None
+
+
+def hold(request: Json) -> None:
+    """Keep the node for one harness until its stdin closes, or nothing came on it for the length of a lease.
+
+    Replies `held`, or `refused` with the holder. A harness that lost its connection takes its own hold over.
+    """
+    path = holder_path(request)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        deadline = time.monotonic() + LOST_AFTER_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                other = read_json(path) or {}
+                if other.get("harness") != request["harness"] or time.monotonic() > deadline:
+                    send({"frame": "refused", "holder": other})
+                    return
+                if lives(other.get("process")):
+                    signal_process(int(other["process"]["pid"]), signal.SIGTERM)
+                time.sleep(0.05)
+        file.truncate(0)
+        file.write(json.dumps({**{k: request[k] for k in ("run", "harness")}, "process": identity(os.getpid())}))
+        file.flush()
+        send({"frame": "held"})
+        while select.select([sys.stdin], [], [], request["lease_seconds"])[0] and os.read(0, CHUNK):
+            pass
 
 
 # --- telemetry ---
@@ -569,7 +769,9 @@ def probe(request: Json) -> Json:
         "data": {path.name: {"wrong": wrong_files(path)} for path in (root / "data").glob("*") if path.is_dir()},
         "throttled": throttled(),
         "temperature_celsius": temperature(),
-        "running": [describe(spec.parent) for spec in root.glob("trials/*/*/*/*/spec.json") if keeper_pid(spec.parent)],
+        "running": [describe(path) for path in living(root.glob("trials/*/*/*/*/spec.json"))],
+        "held": holder(request),
+        "trials_bytes": sum(path.stat().st_size for path in root.glob("trials/*/*/*/*/output")),
     }
 
 
@@ -625,6 +827,13 @@ def connect(request: Json) -> Json:
     return {"reached": reached, "bytes_per_second": rate}
 
 
+def copy_code(request: Json) -> Json:
+    """Copy a sent directory of code to a place of the user's own."""
+    target = Path(request["target"]).expanduser()
+    shutil.copytree(Path(request["root"], "code", request["code"]), target, dirs_exist_ok=True)
+    return {"target": str(target)}
+
+
 # --- the command line ---
 
 
@@ -640,8 +849,8 @@ def main() -> int:
     if verb == "keep":
         return keep(Path(sys.argv[2]))
     request = json.loads(read_request())
-    streams = {"run": run, "follow": follow, "serve": serve}
-    replies = {"stop": stop, "clean": clean, "probe": probe, "connect": connect}
+    streams = {"run": run, "follow": follow, "serve": serve, "hold": hold}
+    replies = {"stop": stop, "clean": clean, "probe": probe, "connect": connect, "copy": copy_code}
     try:
         if verb in streams:
             streams[verb](request)
@@ -650,7 +859,7 @@ def main() -> int:
     except BrokenPipeError:
         # The harness is gone; the lease decides about the ranks.
         leave()
-    except OSError as error:
+    except (OSError, RefusedError, subprocess.TimeoutExpired) as error:
         send({"frame": "error", "error": str(error)})
         return 1
     return 0

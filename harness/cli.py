@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -26,15 +27,16 @@ from harness.errors import (
     NodeError,
 )
 from harness.experiment import Experiment, load_experiment, with_overrides
+from harness.hold import Hold
 from harness.inventory import Cluster, Node, load_cluster
 from harness.launcher import Launcher, Limits
 from harness.manifest import experiment_digest, make_manifest
 from harness.paths import EXPERIMENTS, REPOSITORY
 from harness.placement import place_trial
 from harness.plan import Trial, expand, largest, remaining
-from harness.preflight import Finding, check_cluster, probe_nodes, require
+from harness.preflight import Finding, check_cluster, fit_nodes, probe_nodes, require
 from harness.progress import Progress
-from harness.store import RunPaths, RunStore, new_run, open_run, write_json
+from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
 from harness.sweep import Policy, Sweep, check_programs
 from harness.transport import Session, on_all
 from harness.virtual.cli import app as cluster_app
@@ -173,12 +175,18 @@ def sweep(
     code = Code.of(EXPERIMENTS)
     used = cluster.first(largest(trials))
     moment = datetime.now(UTC)
-    paths = _resumed(resume, declared) if resume else None
-    with Session(cluster) as session:
+    paths = _resumed(resume, declared, code) if resume else None
+    run = paths.root.name if paths else run_name(moment)
+    with Session(cluster) as session, ExitStack() as stack:
         preflight = probe_nodes(session, used, code)
-        require(preflight, trials, cluster, run=paths.root.name if paths else None)
+        require(preflight, trials, cluster, run=run)
+        # Nodes that may stand in for ones in quarantine.
+        spare = [node for node in cluster.nodes if node not in used] if retries else []
+        fit = fit_nodes(probe_nodes(session, spare, code), trials, cluster) if spare else []
+        unfit = frozenset(node.name for node in spare if node not in fit)
+        stack.enter_context(Hold(session, [*used, *fit], code.hash, run))
         if paths is None:
-            paths = new_run(results, declared.name, moment)
+            paths = new_run(results, declared.name, run)
             write_json(paths.manifest, make_manifest(declared, trials, cluster, preflight, code.hash, moment))
         store = RunStore(paths, list(declared.parameters))
         try:
@@ -190,7 +198,8 @@ def sweep(
             )
             with Progress(err, todo, quiet) as progress:
                 launcher = Launcher(session, code.hash, paths.root.name, limits, telemetry)
-                statuses = Sweep(cluster, launcher, store, progress, code, Policy(retries, fail_fast)).run(todo)
+                policy = Policy(retries, fail_fast)
+                statuses = Sweep(cluster, launcher, store, progress, code, policy, unfit).run(todo)
         finally:
             store.close()
     _report(paths)
@@ -205,7 +214,10 @@ def report(run: RunDirectory) -> None:
 
 
 @app.command()
-def clean(inventory: Inventory = None) -> None:
+def clean(
+    inventory: Inventory = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where a running harness holds a node.")] = False,
+) -> None:
     """Stop and remove whatever earlier runs left on the nodes; only units and directories of ours are touched."""
     cluster = _cluster(inventory)
     code = Code.of(EXPERIMENTS)
@@ -215,7 +227,7 @@ def clean(inventory: Inventory = None) -> None:
         def clean_node(node: Node) -> dict[str, Any]:
             transport = session.to(node)
             code.send(transport)
-            return ask(transport, code.hash, "clean", keep_code=code.hash)
+            return ask(transport, code.hash, "clean", keep_code=code.hash, force=force)
 
         for node, answer in on_all(cluster.nodes, clean_node):
             if isinstance(answer, NodeError):
@@ -255,16 +267,20 @@ def _first(cluster: Cluster, count: int | None) -> tuple[Node, ...]:
     return cluster.nodes if count is None else cluster.first(count)
 
 
-def _resumed(run: Path, declared: Experiment) -> RunPaths:
+def _resumed(run: Path, declared: Experiment, code: Code) -> RunPaths:
     """An earlier run of the same experiment; raises BadInputError that says what changed."""
     paths = open_run(run)
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+    changed = []
     if manifest["experiment_sha256"] != experiment_digest(declared):
         before, now = manifest["experiment"], json.loads(declared.model_dump_json())
-        changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
+        changed += [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
+    if manifest["code_sha256"] != code.hash:
+        changed.append(f"the programs in {EXPERIMENTS.name}/: {manifest['code_sha256']} -> {code.hash}")
+    if changed:
         raise BadInputError(
             f"{paths.root} ran another experiment; changed: {'; '.join(changed)}",
-            "give the same file and options as then, or start a new run",
+            "give the same file, options and programs as then, or start a new run",
         )
     return paths
 
@@ -328,25 +344,36 @@ def _print_error(error: HarnessError) -> None:
         err.print(f"  try: {error.remedy}", markup=False, soft_wrap=True)
 
 
-class _Interrupted(BaseException):
-    """SIGINT or SIGTERM; the CLI library would turn KeyboardInterrupt into an exit code of its own."""
+class _InterruptedError(BaseException):
+    """SIGINT, SIGTERM or SIGHUP; the CLI library would turn KeyboardInterrupt into an exit code of its own."""
 
 
 def _interrupt(*_: object) -> None:
-    raise _Interrupted
+    """The first time, unwind: whatever runs is stopped on the way. The second time, end at once."""
+    for number in _INTERRUPTS:
+        signal.signal(number, _end_at_once)
+    raise _InterruptedError
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    os.write(2, f"\ninterrupted twice: the nodes end what is left within {Limits.lease:.0f} s\n".encode())
+    os._exit(EXIT_INTERRUPTED)
+
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
     """Entry point: every foreseen error ends in two lines on stderr and its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
     try:
         app()
     except HarnessError as error:
         _print_error(error)
         sys.exit(error.exit_code)
-    except _Interrupted:
-        err.print("interrupted: every rank of this run was stopped", style="yellow")
+    except _InterruptedError:
+        err.print("interrupted", style="yellow")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os._exit(EXIT_OK)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness.agent import Code, agent_command, ask
 from harness.errors import BadInputError, NodeError
+from harness.hold import describe_holder
 from harness.inventory import Cluster, Node
 from harness.plan import Trial, needs_parameter_servers
 from harness.transport import Json, Session, StreamClosedError, on_all
@@ -91,17 +92,26 @@ def probe_nodes(session: Session, nodes: Sequence[Node], code: Code) -> Prefligh
 
 def require(preflight: Preflight, trials: Sequence[Trial], cluster: Cluster, run: str | None = None) -> None:
     """Raise BadInputError unless every node can run every trial that is placed on it."""
-    site = SITE.format(inventory=cluster.inventory)
     findings = list(preflight.failed)
     for probed in preflight.probed:
-        findings += [f for f in node_findings(probed, site) if f.level == "failed"]
-        findings += _needs(probed, trials, site)
-        findings += _held(probed, run)
+        findings += _obstacles(probed, trials, cluster, run)
     if findings:
         first, *rest = findings
         more = f" (and {len(rest)} more: {', '.join(sorted({f.node for f in rest}))})" if rest else ""
         detail = first.detail if first.detail.startswith(first.node) else f"{first.node}: {first.detail}"
         raise BadInputError(f"{detail}{more}", first.remedy)
+
+
+def fit_nodes(preflight: Preflight, trials: Sequence[Trial], cluster: Cluster) -> list[Node]:
+    """The nodes that could run these trials."""
+    return [probed.node for probed in preflight.probed if not _obstacles(probed, trials, cluster, None)]
+
+
+def _obstacles(probed: Probed, trials: Sequence[Trial], cluster: Cluster, run: str | None) -> list[Finding]:
+    """Why a node cannot run these trials."""
+    site = SITE.format(inventory=cluster.inventory)
+    failed = [finding for finding in node_findings(probed, site) if finding.level == "failed"]
+    return failed + _needs(probed, trials, site) + _held(probed, run)
 
 
 def node_findings(probed: Probed, site: str) -> list[Finding]:
@@ -170,11 +180,12 @@ def _needs(probed: Probed, trials: Sequence[Trial], site: str) -> list[Finding]:
 
 def _held(probed: Probed, run: str | None) -> list[Finding]:
     """Two sweeps on one cluster would measure each other."""
+    name, holder = probed.node.name, probed.answer["held"]
+    if holder:
+        return [Finding(name, "busy", "failed", describe_holder(holder), "wait for it, or stop it there")]
     others = sorted({held.split("/")[0] for held in probed.answer["running"]} - {run})
-    return [
-        Finding(probed.node.name, "busy", "failed", f"is held by run {other}", "wait for it, or stop it: harness clean")
-        for other in others
-    ]
+    remedy = "its harness is gone; its ranks end with their lease, or now: harness clean"
+    return [Finding(name, "busy", "failed", f"is held by run {other}", remedy) for other in others]
 
 
 # --- harness check ---

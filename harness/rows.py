@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import fmean
 
@@ -23,7 +24,7 @@ TELEMETRY_COLUMNS = (
 
 _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
 _TRIAL_TAIL = (
-    "attempts", "started_at", "startup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images",
+    "attempts", "left_out", "started_at", "startup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images",
     "images_per_second", "wait_seconds", "bytes_sent", "bytes_received", "train_accuracy", "validation_accuracy",
     "best_validation_accuracy", "failure",
 )  # fmt: skip
@@ -52,8 +53,15 @@ def epoch_row(trial: Trial, rank: Rank, event: Event, moment: datetime) -> Row:
     }
 
 
-def trial_row(placement: Placement, outcome: Outcome, epochs: Sequence[Row], attempts: int, suspect: bool) -> Row:
-    """One row of trials.csv, from the trial's rows of epochs.csv.
+def trial_row(
+    placement: Placement,
+    outcome: Outcome,
+    epochs: Sequence[Row],
+    attempts: int,
+    suspect: bool,
+    left_out: Iterable[str] = (),
+) -> Row:
+    """One row of trials.csv, from the trial's rows of epochs.csv; `left_out` names the nodes in quarantine.
 
     Times of an epoch are the slowest worker's: that is how long the cluster took. Waiting is the mean over workers.
     """
@@ -78,6 +86,7 @@ def trial_row(placement: Placement, outcome: Outcome, epochs: Sequence[Row], att
         "servers": len(placement.with_role("server")),
         **trial.parameters,
         "attempts": attempts,
+        "left_out": " ".join(sorted(left_out)) or None,
         "started_at": timestamp(outcome.started_at),
         "startup_seconds": _rounded(outcome.startup_seconds),
         "train_seconds": _rounded(train),
@@ -108,8 +117,9 @@ def throttled_during(samples: Iterable[Mapping[str, object]]) -> bool:
     """Whether a node was throttled or under-voltage at any sample: the low four bits of the firmware's word are now."""
     for sample in samples:
         bits = sample.get("throttled")
-        if isinstance(bits, str) and int(bits, 16) & 0xF:
-            return True
+        with suppress(ValueError):
+            if isinstance(bits, str) and int(bits, 16) & 0xF:
+                return True
     return False
 
 

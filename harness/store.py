@@ -1,7 +1,8 @@
 """The run directory: its paths, its manifest, its CSVs. The only module that knows file names.
 
-A row, once the trial's `trial.json` is there, is safe: `trial.json` is written last and atomically, and a run that is opened
-again keeps exactly the rows of the trials that have one. What a killed harness wrote of an unfinished trial is dropped.
+A row, once the trial's `trial.json` is there, is safe: `trial.json` is written last and atomically, and says how many rows
+the trial has in the other files. A run that is opened again keeps exactly the rows of the trials that have one and are whole;
+what a killed harness wrote of an unfinished trial is dropped, and a trial whose rows a failing disk lost is run again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import fcntl
 import io
 import json
 import os
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,6 +76,10 @@ class RunPaths:
         """One trial's directory."""
         return self.root / "trials" / trial
 
+    def attempt(self, trial: str, attempt: int) -> Path:
+        """What an attempt that was not the last one left."""
+        return self.trial(trial) / f"attempt{attempt}"
+
     def trial_record(self, trial: str) -> Path:
         """The record that makes a trial finished."""
         return self.trial(trial) / "trial.json"
@@ -96,12 +103,18 @@ def open_run(path: Path) -> RunPaths:
     )
 
 
-def new_run(results: Path, experiment: str, moment: datetime) -> RunPaths:
-    """Make `results/<experiment>/<stamp>/` and point `latest` at it. Raises BadInputError where it cannot be written."""
+def run_name(moment: datetime) -> str:
+    """The name of a run that begins now; its nodes know it by this, so it is this harness's alone."""
+    return f"{moment.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}-{os.getpid()}"
+
+
+def new_run(results: Path, experiment: str, name: str) -> RunPaths:
+    """Make `results/<experiment>/<name>/` and point `latest` at it. Raises BadInputError where it cannot be written."""
     parent = results / experiment
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        root = _fresh_directory(parent, moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"))
+        root = parent / name
+        root.mkdir()
         link = parent / f".latest.{os.getpid()}"
         with suppress(FileNotFoundError):
             link.unlink()
@@ -112,15 +125,6 @@ def new_run(results: Path, experiment: str, moment: datetime) -> RunPaths:
             f"cannot write to the results directory {parent}: {error.strerror or error}", "name another with --results"
         ) from None
     return RunPaths(root)
-
-
-def _fresh_directory(parent: Path, stamp: str) -> Path:
-    for suffix in ["", *(f"-{n}" for n in range(2, 100))]:
-        with suppress(FileExistsError):
-            root = parent / f"{stamp}{suffix}"
-            root.mkdir()
-            return root
-    raise FileExistsError(17, f"{parent / stamp} and its successors exist")
 
 
 class RunStore:
@@ -150,16 +154,21 @@ class RunStore:
 
     def finished(self) -> dict[str, str]:
         """The status of every trial that has a record."""
-        return {trial: str(row["status"]) for trial, row in self._records().items()}
+        return {trial: str(record["row"]["status"]) for trial, record in self._records().items()}
 
-    def begin(self, trial: str) -> None:
-        """Start a trial's (next) attempt: what an earlier one left goes."""
+    def begin(self, trial: str, attempt: int = 1) -> None:
+        """Start a trial's (next) attempt: its rows go, and the logs of the attempt before move to `attempt<number>/`."""
         directory = self.paths.trial(trial)
         self._discard({trial})
         with _guard(directory):
+            if attempt == 1 and directory.exists():
+                shutil.rmtree(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            for path in directory.iterdir():
-                path.unlink()
+            files = [path for path in directory.iterdir() if path.is_file()]
+            if attempt > 1:
+                self.paths.attempt(trial, attempt - 1).mkdir()
+            for path in files:
+                path.replace(self.paths.attempt(trial, attempt - 1) / path.name)
 
     def log(self, trial: str, rank: str, data: bytes) -> None:
         """Append to a rank's log."""
@@ -179,25 +188,35 @@ class RunStore:
 
     def finish(self, trial: str, row: Row, detail: Mapping[str, Any]) -> None:
         """Make a trial finished: its rows reach the disk first, then its record, then its row of trials.csv."""
-        self._epochs.sync()
-        self._telemetry.sync()
-        write_json(self.paths.trial_record(trial), {"row": row, **detail})
+        rows = {}
+        for name, table in (("epochs", self._epochs), ("telemetry", self._telemetry)):
+            table.sync()
+            rows[name] = sum(each["trial"] == trial for each in table.read())
+        write_json(self.paths.trial_record(trial), {"row": row, "rows": rows, **detail})
         self._trials.append(row)
         self._trials.sync()
 
-    def _records(self) -> dict[str, Row]:
+    def _records(self) -> dict[str, dict[str, Any]]:
         found = {}
         for path in sorted((self.paths.root / "trials").glob("*/trial.json")):
-            with suppress(OSError, ValueError, KeyError):
-                found[path.parent.name] = cast(Row, json.loads(path.read_text(encoding="utf-8"))["row"])
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if record["row"]["trial"] == path.parent.name and record["row"]["started_at"]:
+                    found[path.parent.name] = record
         return found
 
     def _repair(self) -> None:
         records = self._records()
-        order = sorted(records.values(), key=lambda row: str(row["started_at"]))
+        tables = {"epochs": self._epochs, "telemetry": self._telemetry}
+        rows = {name: table.read() for name, table in tables.items()}
+        counts = {name: Counter(row["trial"] for row in found) for name, found in rows.items()}
+        for trial in [t for t, record in records.items() if not _is_whole(record, t, counts)]:
+            del records[trial]
+            self.paths.trial_record(trial).unlink()
+        order = sorted((record["row"] for record in records.values()), key=lambda row: str(row["started_at"]))
         self._trials.rewrite(order)
-        for table in (self._epochs, self._telemetry):
-            table.rewrite(row for row in table.read() if row["trial"] in records)
+        for name, table in tables.items():
+            table.rewrite(row for row in rows[name] if row["trial"] in records)
 
     def _discard(self, trials: set[str]) -> None:
         for trial in trials:
@@ -208,6 +227,11 @@ class RunStore:
             kept = [row for row in rows if row["trial"] not in trials]
             if len(kept) != len(rows):
                 table.rewrite(kept)
+
+
+def _is_whole(record: Mapping[str, Any], trial: str, counts: Mapping[str, Mapping[Any, int]]) -> bool:
+    """Whether the files hold every row that a finished trial wrote to them."""
+    return all(counts[name].get(trial, 0) == count for name, count in record.get("rows", {}).items())
 
 
 class _Table:

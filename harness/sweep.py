@@ -42,7 +42,10 @@ class Sweep:
     progress: Progress
     code: Code
     policy: Policy = field(default_factory=Policy)
+    unfit: frozenset[str] = frozenset()
+    """Nodes that are never placed on: spare ones that did not pass the checks."""
     _failures: Counter[str] = field(default_factory=Counter)
+    _earlier: list[dict[str, object]] = field(default_factory=list)
 
     def run(self, trials: Sequence[Trial]) -> Counter[str]:
         """Run them all; how many ended with which status."""
@@ -61,6 +64,7 @@ class Sweep:
 
     def _run_trial(self, trial: Trial, port: int) -> str:
         attempt = 0
+        self._earlier = []
         while True:
             attempt += 1
             placement = self._place(trial, port)
@@ -69,13 +73,15 @@ class Sweep:
                 self._note_failure(outcome.failure)
             if outcome.status == "ok" or attempt > self.policy.retries:
                 return str(row["status"])
+            if outcome.failure:
+                self._earlier.append(asdict(outcome.failure))
 
     def _place(self, trial: Trial, port: int) -> Placement:
         try:
-            nodes = self.cluster.first(trial.nodes, excluding=self.quarantined)
+            nodes = self.cluster.first(trial.nodes, excluding=self.quarantined | self.unfit)
         except BadInputError:
             # Too few healthy ones: better a trial on a node that failed before than none.
-            nodes = self.cluster.first(trial.nodes)
+            nodes = self.cluster.first(trial.nodes, excluding=self.unfit)
         return place_trial(trial, nodes, port, self.code.hash, secrets.token_hex(16))
 
     def _note_failure(self, failure: Failure) -> None:
@@ -87,12 +93,13 @@ class Sweep:
 
     def _attempt(self, placement: Placement, attempt: int) -> tuple[Row, Outcome]:
         trial = placement.trial
-        self.store.begin(trial.id)
+        self.store.begin(trial.id, attempt)
         self.progress.begin(trial, attempt)
         recorder = _Recorder(placement, self.store, self.progress)
         outcome = self.launcher.run(placement, recorder)
         suspect = throttled_during(recorder.samples)
-        row = trial_row(placement, outcome, recorder.epochs, attempt, suspect)
+        used = {node.name for node in placement.nodes}
+        row = trial_row(placement, outcome, recorder.epochs, attempt, suspect, self.quarantined - used)
         detail = {
             "started_at": timestamp(outcome.started_at),
             "placement": {rank.name: rank.node.name for rank in placement.ranks},
@@ -100,6 +107,7 @@ class Sweep:
             "environment": dict(trial.environment),
             "failure": asdict(outcome.failure) if outcome.failure else None,
             "warnings": outcome.warnings,
+            "earlier_attempts": list(self._earlier),
             "quarantined": sorted(self.quarantined),
         }
         self.store.finish(trial.id, row, detail)

@@ -12,10 +12,10 @@ import select
 import shlex
 import socket
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import fabric
@@ -27,6 +27,7 @@ from harness.virtual.namespace import enter_network_namespace
 
 CONNECT_TIMEOUT_SECONDS = 10
 REPLY_TIMEOUT_SECONDS = 60
+ALIVE_TIMEOUT_SECONDS = 2
 KEEPALIVE_SECONDS = 15
 # Frames are small; a node that claims a larger one speaks another protocol.
 FRAME_LIMIT_BYTES = 8 << 20
@@ -70,6 +71,8 @@ class Stream(ABC):
         Raises TimeoutError when nothing came for `timeout` seconds, StreamClosedError for a cut or what is no frame.
         """
         while b"\n" not in self._buffer:
+            if len(self._buffer) > FRAME_LIMIT_BYTES:
+                raise StreamClosedError(f"the node sent no frame but {len(self._buffer)} bytes without an end of line")
             if not self._fill(timeout):
                 if self._buffer:
                     raise StreamClosedError("cut in the middle of a frame")
@@ -107,6 +110,10 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """Drop the connection."""
+
+    @abstractmethod
+    def close_if_dead(self) -> None:
+        """Drop a connection over which a command's stream was cut, so that the next command makes a new one."""
 
     def request(
         self, command: Sequence[str], message: Json, payload: bytes = b"", timeout: float = REPLY_TIMEOUT_SECONDS
@@ -192,6 +199,9 @@ class LocalTransport(Transport):
     def close(self) -> None:
         """Nothing to drop."""
 
+    def close_if_dead(self) -> None:
+        """Nothing to drop."""
+
 
 # --- SSH ---
 
@@ -239,22 +249,41 @@ class SshTransport(Transport):
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self._connection: fabric.Connection | None = None
+        # Several threads start commands on one node; only one of them may connect.
+        self._lock = threading.RLock()
 
     def open(self, command: Sequence[str]) -> Stream:
         """Start a command in a channel of the connection, connecting first where need be."""
+        with self._lock:
+            connection = self._connected()
         try:
-            channel = self._connected().transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS)
+            channel = connection.transport.open_session(timeout=CONNECT_TIMEOUT_SECONDS)
             channel.exec_command(shlex.join(command))
         except (OSError, EOFError, paramiko.SSHException) as error:
-            self.close()
-            raise NodeError(self.node.name, f"cannot start a command: {error}") from None
+            self._drop(connection)
+            raise NodeError(self.node.name, f"cannot start a command: {error or type(error).__name__}") from None
         return _SshStream(channel)
 
     def close(self) -> None:
         """Drop the connection."""
         if self._connection is not None:
-            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                self._connection.close()
+            self._drop(self._connection)
+
+    def close_if_dead(self) -> None:
+        """Drop the connection unless it still answers."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.transport.open_session(timeout=ALIVE_TIMEOUT_SECONDS).close()
+        except (OSError, EOFError, paramiko.SSHException, AttributeError):
+            self._drop(connection)
+
+    def _drop(self, connection: fabric.Connection) -> None:
+        """Close a connection that failed; another thread may have made a new one since, which stays."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException, AttributeError):
+            connection.close()
+        if self._connection is connection:
             self._connection = None
 
     def _connected(self) -> fabric.Connection:
@@ -343,16 +372,43 @@ class Session:
         self._transports.clear()
 
 
-def on_all(nodes: Sequence[Node], action: Any) -> Iterator[tuple[Node, Any]]:
-    """Call `action(node)` for all nodes at once; yields each node with its result or its NodeError, in order."""
+def on_all(
+    nodes: Sequence[Node], action: Callable[[Node], Any], limits: Mapping[str, float] | None = None
+) -> Iterator[tuple[Node, Any]]:
+    """Call `action(node)` for all nodes at once; yields each node with its result or its NodeError, in order.
 
-    def guarded(node: Node) -> Any:
-        try:
-            return action(node)
-        except NodeError as error:
-            return error
-
+    `limits` says by node for how many seconds its result is waited for. The threads are daemons: a node that hangs does
+    not keep an interrupted harness from ending.
+    """
     if not nodes:
         raise BadInputError("no nodes")
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        yield from zip(nodes, pool.map(guarded, nodes), strict=True)
+    began = time.monotonic()
+    calls = [_Call(action, node) for node in nodes]
+    for call in calls:
+        call.start()
+    for node, call in zip(nodes, calls, strict=True):
+        limit = (limits or {}).get(node.name)
+        call.join(None if limit is None else max(0.0, began + limit - time.monotonic()))
+        if call.is_alive():
+            yield node, NodeError(node.name, f"no answer within {limit:.0f} s")
+        elif call.fault is not None and not isinstance(call.fault, NodeError):
+            raise call.fault
+        else:
+            yield node, call.fault or call.result
+
+
+class _Call(threading.Thread):
+    """One call in a thread of its own, with what came of it."""
+
+    def __init__(self, action: Callable[[Node], Any], node: Node) -> None:
+        super().__init__(name=f"ask-{node.name}", daemon=True)
+        self._action = action
+        self._node = node
+        self.result: Any = None
+        self.fault: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._action(self._node)
+        except Exception as error:
+            self.fault = error

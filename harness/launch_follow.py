@@ -1,0 +1,185 @@
+"""Follows one node's ranks over a connection that may be cut, and hands on what they say, in order and once."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+
+from harness.agent import agent_command
+from harness.errors import NodeError
+from harness.inventory import Node
+from harness.launch_limits import Limits
+from harness.transport import Json, Stream, StreamClosedError, Transport
+
+RECONNECT_PAUSE_SECONDS = 1.0
+START_REPLY_SECONDS = 45.0
+# The lease is renewed so many times in its length.
+RENEWALS = 8
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a follower saw: a frame, trouble with the connection, or that it gave up (`fatal`)."""
+
+    node: Node
+    frame: Json = field(default_factory=dict)
+    payload: bytes = b""
+    trouble: str = ""
+    fatal: bool = False
+
+
+class AgentError(Exception):
+    """The agent said that it cannot go on, or said what no agent says; asking again would not help."""
+
+
+class Follower(threading.Thread):
+    """Starts one node's ranks and follows them, reconnecting where the connection is cut."""
+
+    def __init__(
+        self, transport: Transport, code: str, request: Json, limits: Limits, inbox: queue.Queue[Message]
+    ) -> None:
+        super().__init__(name=f"follow-{transport.node.name}", daemon=True)
+        self.node = transport.node
+        self._transport = transport
+        self._code = code
+        self._request = request
+        self._limits = limits
+        self._inbox = inbox
+        self._offsets: dict[str, int] = {rank["name"]: 0 for rank in request["ranks"]}
+        self._left = set(self._offsets)
+        self._launched = False
+        self._heard = time.monotonic()
+        self._cut = False
+        self._stopping = threading.Event()
+
+    def finish(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the node was last heard, once its ranks were started; 0 before, and once all have ended."""
+        return now - self._heard if self._launched and self._left else 0.0
+
+    def run(self) -> None:
+        """Follow until asked to finish, or until the node is given up."""
+        while not self._stopping.is_set():
+            try:
+                self._follow_once()
+            except AgentError as error:
+                self._say(str(error), fatal=True)
+                return
+            except TimeoutError:
+                waited = self._limits.silence if self._launched else START_REPLY_SECONDS
+                self._bear(f"silent for {waited:.0f} s")
+            except (NodeError, StreamClosedError, OSError) as error:
+                self._bear(getattr(error, "message", "") or str(error) or type(error).__name__)
+            except Exception as error:
+                self._say(f"following it failed: {type(error).__name__}: {error}", fatal=True)
+                return
+
+    def _bear(self, text: str) -> None:
+        """Note trouble with the connection; the launcher decides when the node is out of reach for too long."""
+        if self._stopping.is_set():
+            return
+        if not self._launched:
+            self._say(f"could not start its ranks: {text}", fatal=True)
+            self._stopping.set()
+            return
+        if not self._cut:
+            self._cut = True
+            self._say(f"connection lost ({text}); trying again for {self._limits.outage:.0f} s")
+        self._stopping.wait(RECONNECT_PAUSE_SECONDS)
+
+    def _say(self, text: str, fatal: bool = False) -> None:
+        self._put(Message(self.node, trouble=text, fatal=fatal))
+
+    def _put(self, message: Message) -> None:
+        """Hand on; where the launcher is slow, wait for it: that slows the node's stream, and nothing is dropped."""
+        while True:
+            try:
+                self._inbox.put(message, timeout=1)
+            except queue.Full:
+                if self._stopping.is_set():
+                    return
+                self._heard = time.monotonic()
+            else:
+                return
+
+    def _follow_once(self) -> None:
+        """Follow until asked to finish; raises where the stream is cut."""
+        verb = "follow" if self._launched else "run"
+        stream = self._transport.open(agent_command(self.node, self._code, verb))
+        cut = True
+        try:
+            if not self._stopping.is_set():
+                stream.send_line({**self._request, "offsets": self._offsets})
+                self._read_frames(stream)
+            if not self._left:
+                # It has all of it: the agent removes the trial's directory.
+                stream.write(b"q")
+            cut = False
+        finally:
+            stream.close()
+            if cut:
+                self._transport.close_if_dead()
+
+    def _read_frames(self, stream: Stream) -> None:
+        renewed = 0.0
+        while self._left and not self._stopping.is_set():
+            # Starting units takes the node longer than a beat.
+            found = stream.read_frame(self._limits.silence if self._launched else START_REPLY_SECONDS)
+            if found is None:
+                raise StreamClosedError(stream.errors().strip()[-300:] or "the agent ended")
+            self._heard = time.monotonic()
+            self._take(*found)
+            if self._heard - renewed > self._limits.lease / RENEWALS:
+                renewed = self._heard
+                stream.write(b".")
+        if not self._left:
+            self._stopping.set()
+
+    def _take(self, frame: Json, payload: bytes) -> None:
+        self._check(frame)
+        kind = frame.get("frame")
+        if self._cut:
+            self._cut = False
+            self._say("connected again")
+        if kind == "started":
+            self._launched = True
+            self._left -= set(frame["failed"])
+        elif kind == "output":
+            self._offsets[frame["rank"]] += len(payload)
+        elif kind == "exit":
+            self._left.discard(frame["rank"])
+        self._put(Message(self.node, frame, payload))
+
+    def _check(self, frame: Json) -> None:
+        """Raise AgentError for what no agent of ours says: a node may not write where it wants, nor stop the sweep."""
+        kind = frame.get("frame")
+        if kind == "error":
+            raise AgentError(f"its agent failed: {frame.get('error')}")
+        if kind in ("output", "exit") and frame.get("rank") not in self._offsets:
+            raise AgentError(f"its agent sent {kind} of {frame.get('rank')!r}, which is no rank of this node")
+        if kind == "output" and frame.get("offset") != self._offsets[frame["rank"]]:
+            raise AgentError(f"its agent sent output of {frame['rank']} from byte {frame.get('offset')!r}")
+        if kind == "exit" and not is_exit(frame):
+            raise AgentError(f"its agent sent an exit state that is none: {str(frame)[:200]}")
+        if kind == "started":
+            failed = frame.get("failed")
+            if not isinstance(failed, dict) or not set(failed) <= set(self._offsets):
+                raise AgentError(f"its agent started what is no rank of this node: {str(failed)[:200]}")
+
+
+def is_exit(frame: Json) -> bool:
+    """Whether a frame is an exit state with values that can be worked with."""
+    numbers = [frame.get("code"), frame.get("signal")]
+    ago = frame.get("seconds_ago", 0.0)
+    return (
+        isinstance(frame.get("reason"), str)
+        and all(number is None or isinstance(number, int) for number in numbers)
+        and isinstance(ago, int | float)
+        and math.isfinite(ago)
+    )
