@@ -138,7 +138,7 @@ def _failed_sizes(axis: Axes, failed: Sequence[int]) -> None:
 
 def titles(axis: Axes, title: str, x: str, y: str) -> None:
     """Title and labels of a panel."""
-    axis.set_title(title)
+    axis.set_title(title, loc="left")
     axis.set_xlabel(x)
     axis.set_ylabel(y)
 

@@ -43,7 +43,6 @@ RC: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.labelsize": 9,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,

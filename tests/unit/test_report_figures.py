@@ -1,0 +1,144 @@
+"""Figures: what is on them and that they are written; how they look is for eyes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from report_runs import example, trial
+
+from harness.report import figures, style
+from harness.report.analysis import Analysis
+
+TWO_STORES = [
+    row for nodes in (1, 2, 4) for row in (trial(nodes), trial(nodes, kvstore="other", trial=f"n{nodes:02d}-r1-other"))
+]
+
+
+def two_stores() -> Analysis:
+    return example(*TWO_STORES, kvstore=["dist_sync", "other"])
+
+
+def lines(axis: Axes, *, drawn: bool) -> list[list[float]]:
+    """The values of the lines that are drawn, or of those that are points only; the ideal is neither."""
+    found = []
+    for line in axis.get_lines():
+        is_ideal = line.get_color() == style.MUTED or line.get_alpha() == 0.7
+        if not is_ideal and (line.get_linestyle() != "None") is drawn:
+            found.append([float(value) for value in np.asarray(line.get_ydata())])
+    return found
+
+
+def test_time_has_a_line_a_series_and_units() -> None:
+    figure = figures.draw_time(two_stores())
+    assert figure is not None
+    epoch, total = figure.axes
+    assert (epoch.get_xlabel(), epoch.get_ylabel()) == ("nodes", "training and validation, s")
+    assert [label.get_title(loc="left") for label in (epoch, total)] == ["Time per epoch", "Total time"]
+    assert lines(epoch, drawn=True) == [pytest.approx([50.0, 26.0, 15.5])] * 2
+    assert list(epoch.get_xticks()) == [1, 2, 4]
+    assert epoch.get_ylim()[0] == 0
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["dist_sync", "other", "ideal (linear)"]
+
+
+def test_the_ideal_divides_the_first_time_by_the_nodes() -> None:
+    figure = figures.draw_time(example(trial(1), trial(4)))
+    assert figure is not None
+    (ideal,) = [line for line in figure.axes[0].get_lines() if line.get_color() == style.MUTED]
+    y = np.asarray(ideal.get_ydata())
+    assert (y[0], y[-1]) == (50.0, 12.5)
+
+
+def test_a_planned_size_without_data_is_a_gap_and_a_failed_one_a_cross() -> None:
+    figure = figures.draw_time(example(trial(1), trial(2, status="failed"), trial(4)))
+    assert figure is not None
+    (line,) = lines(figure.axes[0], drawn=True)
+    assert np.isnan(line[1])
+    crosses = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [list(np.asarray(cross.get_xdata())) for cross in crosses] == [[2]]
+    assert "failed trials" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_every_repeat_is_a_point_and_suspects_are_hollow() -> None:
+    rows = [trial(1), trial(1, 2, total_seconds=120.0), trial(1, 3, status="suspect", total_seconds=110.0)]
+    figure = figures.draw_time(example(*rows))
+    assert figure is not None
+    total = figure.axes[1]
+    assert sorted(value for line in lines(total, drawn=False) for value in line) == [105.0, 110.0, 120.0]
+    hollow = [line for line in total.get_lines() if line.get_markerfacecolor() == style.PAPER]
+    assert [list(np.asarray(line.get_ydata())) for line in hollow] == [[110.0]]
+    assert total.containers == []  # no error bars
+
+
+def test_accuracy_has_a_line_a_size_and_a_row_a_series() -> None:
+    figure = figures.draw_accuracy_by_epoch(two_stores())
+    assert figure is not None
+    assert len(figure.axes) == 4
+    assert [len(axis.get_lines()) for axis in figure.axes] == [3, 3, 3, 3]
+    assert figure.axes[3].get_title(loc="left") == "Validation accuracy: other"
+    assert list(np.asarray(figure.axes[3].get_lines()[0].get_ydata())) == [0.90, 0.98]
+
+
+def test_the_parts_of_an_epoch_add_up() -> None:
+    figure = figures.draw_breakdown(example(trial(1), trial(4)))
+    assert figure is not None
+    seconds, shares = figure.axes
+    top = {bar.get_x(): bar.get_y() + bar.get_height() for bar in seconds.patches}  # type: ignore[attr-defined]
+    assert sorted(top.values()) == [pytest.approx(15.5), pytest.approx(50.0)]
+    assert max(bar.get_y() + bar.get_height() for bar in shares.patches) == pytest.approx(1.0)  # type: ignore[attr-defined]
+
+
+def test_telemetry_leaves_out_what_was_zero_throughout() -> None:
+    figure = figures.draw_telemetry(example(trial(1), trial(2)))
+    assert figure is not None
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert "Throttled" not in titles
+    assert "Temperature, peak of a trial" in titles
+
+
+def test_files_are_the_same_for_the_same_numbers_and_know_the_dark(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    written = figures.write_figures(two_stores(), tmp_path / "a")
+    assert dict(mpl.rcParams) == before
+    dark = style.dark_colours(3)
+    again = figures.write_figures(two_stores(), tmp_path / "b")
+    assert [file.stem for file in written] == [kind.stem for kind in figures.KINDS]
+    for first, second in zip(written, again, strict=True):
+        assert first.svg.read_bytes() == second.svg.read_bytes()
+        assert first.png.read_bytes().startswith(b"\x89PNG")
+        assert set(re.findall(r"#[0-9a-f]{6}\b", first.svg.read_text(encoding="utf-8"))) <= set(dark), first.stem
+
+
+def test_figures_of_an_earlier_report_go(tmp_path: Path) -> None:
+    (tmp_path / "time.svg").touch()
+    (tmp_path / "time.png").touch()
+    assert figures.write_figures(example(trial(1, status="failed")), tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("series", "sizes"), [(1, 1), (4, 11)])
+def test_one_point_or_forty_four_draw_without_complaint(tmp_path: Path, series: int, sizes: int) -> None:
+    stores = [f"store{n}" for n in range(series)]
+    rows = [trial(n, kvstore=store, trial=f"n{n:02d}-{store}") for n in range(1, sizes + 1) for store in stores]
+    written = figures.write_figures(example(*rows, kvstore=stores), tmp_path)
+    assert len(written) == len(figures.KINDS)
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_are_text_and_nothing_else(tmp_path: Path) -> None:
+    hostile = ["_hidden", "$\\frac{1}{0}$", "<b>&amp;", "x" * 300]
+    rows = [trial(1, kvstore=name, trial=f"t{n}") for n, name in enumerate(hostile)]
+    with mpl.rc_context(style.RC):
+        figure = figures.draw_time(example(*rows, kvstore=hostile))
+        assert figure is not None
+        figure.savefig(tmp_path / "time.svg")
+    svg = (tmp_path / "time.svg").read_text(encoding="utf-8")
+    assert "_hidden" in svg
+    assert "$\\frac{1}{0}$" in svg
+    assert "&lt;b&gt;&amp;amp;" in svg
+    assert "x" * 61 not in svg
