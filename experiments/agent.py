@@ -42,7 +42,9 @@ BEAT_SECONDS = 1.0
 CHUNK = 1 << 18
 TERM_GRACE_SECONDS = 2.0
 COMMAND_TIMEOUT_SECONDS = 30.0
-LOST_AFTER_SECONDS = 3.0
+# A keeper is a Python that starts on a board that may have a lot to do.
+KEEPER_START_SECONDS = 30.0
+TAKE_OVER_SECONDS = 3.0
 # A disk with less is taken for full when a rank fails.
 FULL_DISK_BYTES = 1 << 20
 RESERVE_BYTES = 4096
@@ -520,16 +522,19 @@ class Followed:
 
     def _exit_state(self) -> Json | None:
         """How the rank ended; None while it lives."""
+        keeper = read_json(self.directory / "keeper.json")
+        alive = lives(keeper)
+        # Read after the look at the keeper: it writes this last of all.
         state = read_json(self.directory / "exit.json")
         if state is None:
-            if keeper_pid(self.directory):
-                self._since = time.monotonic()
+            starting = keeper is None and time.monotonic() - self._since <= KEEPER_START_SECONDS
+            if alive or starting:
                 return None
-            keeper = read_json(self.directory / "keeper.json")
-            rebooted = keeper is not None and keeper["boot_id"] != boot_id()
-            if not rebooted and time.monotonic() - self._since <= LOST_AFTER_SECONDS:
-                return None
-            message = "its node was rebooted" if rebooted else "its keeper ended without a word"
+            message = "its keeper ended without a word"
+            if keeper is None:
+                message = f"its keeper did not start within {KEEPER_START_SECONDS:.0f} s"
+            elif keeper["boot_id"] != boot_id():
+                message = "its node was rebooted"
             state = {"reason": "lost", "code": None, "signal": None, "message": message}
         if state["reason"] == "lost" or state.get("code"):
             with contextlib.suppress(OSError):
@@ -613,7 +618,7 @@ def hold(request: Json) -> None:
     path = holder_path(request)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        deadline = time.monotonic() + LOST_AFTER_SECONDS
+        deadline = time.monotonic() + TAKE_OVER_SECONDS
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
