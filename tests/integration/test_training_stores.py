@@ -156,3 +156,13 @@ def test_faults_are_named_with_exit_code_2(tmp_path: Path, chosen: dict[str, obj
     assert event["remedy"]
     assert event["message"] in errors
     assert "Traceback" not in errors
+
+
+def test_a_worker_that_fails_ends_although_others_wait_for_it(tmp_path: Path) -> None:
+    """Worker 0 cannot write its weights; MXNet's store would hold it at exit for a barrier that worker 1 never sees."""
+    options = arguments(batch_size=12, epochs=1, kvstore="dist_sync", save_weights=tmp_path / "absent" / "weights.npz")
+    with training_job.trial(2, 1, options, tmp_path) as ranks:
+        ended = training_job.first_to_end(ranks)
+        _, errors = ended.communicate(timeout=training_job.LIMIT_SECONDS)
+    assert ended.returncode == 1
+    assert "FileNotFoundError" in errors

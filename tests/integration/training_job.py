@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,14 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], directory: P
     )
 
 
-def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str) -> list[list[Event]]:
-    """Run a trial to its end; every worker's events, by rank. The test fails with any process, or its limit."""
+Rank = subprocess.Popen[str]
+
+
+@contextlib.contextmanager
+def trial(
+    workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str
+) -> Iterator[list[Rank]]:
+    """A trial's processes, running: scheduler and servers, then workers. Whatever still runs at the end is killed."""
     common = {
         "DMLC_PS_ROOT_URI": "127.0.0.1",
         "DMLC_PS_ROOT_PORT": str(_free_port()),
@@ -62,12 +70,29 @@ def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, *
         for rank in range(workers)
     ]
     try:
-        outputs = [_finish(rank) for rank in ranks]
+        yield ranks
     finally:
         for rank in ranks:
             rank.kill()
             rank.wait()
-    return sorted((events(output) for output in outputs[len(roles) :]), key=lambda mine: mine[0]["rank"])
+
+
+def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str) -> list[list[Event]]:
+    """Run a trial to its end; every worker's events, by rank. The test fails with any process, or its limit."""
+    with trial(workers, servers, arguments, directory, **environment) as ranks:
+        outputs = [_finish(rank) for rank in ranks]
+    return sorted((events(output) for output in outputs[-workers:]), key=lambda mine: mine[0]["rank"])
+
+
+def first_to_end(ranks: Sequence[Rank]) -> Rank:
+    """Wait for any of the processes to end."""
+    limit = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < limit:
+        for rank in ranks:
+            if rank.poll() is not None:
+                return rank
+        time.sleep(0.1)
+    raise AssertionError(f"no process ended within {LIMIT_SECONDS} s")
 
 
 def events(output: str) -> list[Event]:

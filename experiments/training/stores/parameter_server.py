@@ -14,6 +14,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import mxnet as mx
 import numpy as np
@@ -28,6 +29,10 @@ _REQUIRED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_N
 class ParameterServerStore(Store):
     """What the synchronous and the asynchronous store share: keys, the first values, sums of metrics, waiting."""
 
+    # MXNet's store waits for all workers when it is freed. A worker that fails must leave without that, so until `close`
+    # it is held here, where no unwinding stack frees it; see the program's exit.
+    _held: ClassVar[list[object]] = []
+
     def __init__(self) -> None:
         missing = [name for name in _REQUIRED if not os.environ.get(name)]
         if missing or os.environ.get("DMLC_ROLE") != "worker":
@@ -36,6 +41,7 @@ class ParameterServerStore(Store):
                 "start the program through `harness sweep`, or use --kvstore none",
             )
         self._kv = mx.kv.create(self.name)
+        self._held.append(self._kv)
         self.rank = self._kv.rank
         self.workers = self._kv.num_workers
         self._reductions = 0
@@ -83,6 +89,7 @@ class ParameterServerStore(Store):
         """Wait until every worker is here: a worker's exit would end the others' servers."""
         mx.nd.waitall()
         self._kv._barrier()
+        self._held.clear()
 
 
 class SynchronousStore(ParameterServerStore):
