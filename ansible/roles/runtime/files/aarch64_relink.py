@@ -2,9 +2,10 @@
 
     python aarch64_relink.py WHEEL SHA256
 
-The wheel needs libarmpl_lp64_mp, libamath and libastring, which no Pi has. OpenBLAS and LAPACKE export the same symbols; the
-string functions fall back to the C library's. WHEEL is the relinked wheel to make, SHA256 its hash: patchelf's version is pinned and
-nothing is compressed, so that every controller makes the same bytes. Runs on the controller, once; the result is kept.
+The wheel needs libarmpl_lp64_mp, libamath and libastring, which no Pi has. OpenBLAS and LAPACKE export the same
+symbols; the string functions fall back to the C library's. WHEEL is the relinked wheel to make, SHA256 its hash:
+patchelf's version is pinned and nothing is compressed, so that every controller makes the same bytes. Runs on the
+controller, once; the result is kept.
 """
 
 from __future__ import annotations

@@ -19,8 +19,13 @@ from .host import StepError, require, require_space, run
 EXTRACT_SECONDS = 600
 
 
-def run_inside(image: Path, commands: Sequence[Sequence[str]], directory: Path, limit_seconds: float) -> list[str]:
-    """Output of each command, run in turn inside the image's root file system as its root; the image is not changed."""
+def run_inside(
+    image: Path, commands: Sequence[Sequence[str]], binds: Mapping[str, str], directory: Path, limit_seconds: float
+) -> list[str]:
+    """Output of each command, run in turn inside the image's root file system as its root; the image is not changed.
+
+    `binds` are directories of the controller by the path under which the commands see them.
+    """
     require("debugfs", "unshare", "qemu-aarch64-static")
     require_foreign_binaries()
     if not image.is_file():
@@ -32,15 +37,15 @@ def run_inside(image: Path, commands: Sequence[Sequence[str]], directory: Path, 
         run(["debugfs", "-R", f"rdump / {root}", open_card(image).ext4], limit_seconds=EXTRACT_SECONDS)
         if not (root / "usr/bin").is_dir():
             raise StepError(f"{image.name}: its files could not be read", "make the image again")
-        return [_enter(root, command, limit_seconds) for command in commands]
+        return [_enter(root, command, binds, limit_seconds) for command in commands]
 
 
-def _enter(root: Path, command: Sequence[str], limit_seconds: float) -> str:
+def _enter(root: Path, command: Sequence[str], binds: Mapping[str, str], limit_seconds: float) -> str:
     # its own mounts, no network, and outside a root shell its own users
     own = ("--mount", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
     said = run(
         ["unshare", *own, sys.executable, "-m", "images", "enter"],
-        stdin=json.dumps({"root": str(root), "command": list(command)}).encode(),
+        stdin=json.dumps({"root": str(root), "command": list(command), "binds": dict(binds)}).encode(),
         limit_seconds=limit_seconds,
     )
     return said.decode(errors="replace")
@@ -49,9 +54,10 @@ def _enter(root: Path, command: Sequence[str], limit_seconds: float) -> str:
 def enter(spec: Mapping[str, Any]) -> None:
     """Become a command inside a root file system; runs in its own mount namespace."""
     root = Path(spec["root"])
-    for name in ("dev", "proc"):
-        (root / name).mkdir(exist_ok=True)
-        run(["mount", "--rbind", f"/{name}", root / name], limit_seconds=60)
+    for target, source in {"/dev": "/dev", "/proc": "/proc", **spec["binds"]}.items():
+        path = root / target.lstrip("/")
+        path.mkdir(parents=True, exist_ok=True)
+        run(["mount", "--rbind", source, path], limit_seconds=60)
     os.chroot(root)
     os.chdir("/")
     command = [str(word) for word in spec["command"]]

@@ -95,7 +95,7 @@ def command(machine: str, boot: Boot, card: Path, node: seed.Node, port: int, co
         "virt": [
             *("-M", "virt", "-cpu", "cortex-a53", "-smp", "4", "-m", "1024"),
             *("-drive", f"file={card},if=none,id=d0,format=raw", "-device", "virtio-blk-pci,drive=d0"),
-            *("-device", f"virtio-net-pci,netdev=n0,mac={MAC}"),
+            *("-device", f"virtio-net-pci,netdev=n0,mac={MAC},romfile="),
         ],
     }[machine]
     return [
@@ -271,6 +271,11 @@ def ssh_command(node: seed.Node, port: int, key: Path, known_hosts: Path) -> lis
     }
     words = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
     return [find("ssh") or "ssh", *words, "-i", str(key), "-p", str(port), f"{node.user}@127.0.0.1"]
+
+
+def set_clock(ssh: Sequence[str]) -> None:
+    """Set the guest's clock: like the board it has none of its own, and its network reaches no time server."""
+    run([*ssh, "sudo", "-n", "date", "--utc", "--set", f"@{int(time.time())}"], limit_seconds=120)
 
 
 def identity(ssh: Sequence[str], limit_seconds: float) -> dict[str, str]:

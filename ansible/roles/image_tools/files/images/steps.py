@@ -111,6 +111,7 @@ def emulate(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         qemu.wait_for_ssh(guest, ssh, float(given["boot_seconds"]))
         to_ssh = time.monotonic() - begin
+        qemu.set_clock(ssh)
         found = qemu.identity(ssh, float(given["boot_seconds"]))
         _check_identity(one, found, str(given["machine"]), guest.console)
     except BaseException:
@@ -149,12 +150,9 @@ def stop(given: Mapping[str, Any]) -> dict[str, Any]:
 def run_arm64(given: Mapping[str, Any]) -> dict[str, Any]:
     """Run programs of the node's root file system under user-mode emulation."""
     begin = time.monotonic()
-    said = arm64.run_inside(
-        Path(given["image"]),
-        [[str(word) for word in command] for command in given["commands"]],
-        Path(given["directory"]),
-        float(given["limit_seconds"]),
-    )
+    commands = [[str(word) for word in command] for command in given["commands"]]
+    directory = Path(given["directory"])
+    said = arm64.run_inside(Path(given["image"]), commands, given["binds"], directory, float(given["limit_seconds"]))
     seconds = time.monotonic() - begin
     record(Path(given["output"]), {"arm64_user_seconds": round(seconds, 1)})
     return {"changed": False, "stdout": said, "seconds": seconds}
