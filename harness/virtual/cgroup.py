@@ -108,14 +108,13 @@ class NodeGroup:
         return tuple(self._in(hierarchy) for hierarchy in self._hierarchies.all)
 
     def create(self) -> None:
-        """Make the group, and the two below it, where they are missing."""
+        """Make the group, and the keeper's below it, where they are missing."""
         try:
             for directory in self.directories:
                 directory.mkdir(parents=True, exist_ok=True)
             self._reach_below()
-            for directory in self.directories:
-                for below in (KEEPER, MACHINE):
-                    (directory / below).mkdir(exist_ok=True)
+            for directory in self.below(KEEPER):
+                directory.mkdir(exist_ok=True)
         except OSError as error:
             raise ClusterError(
                 f"control group {self._path} cannot be made: {error}", "run as root, not inside a container"
@@ -132,13 +131,13 @@ class NodeGroup:
         if switch.exists() and switch.read_text(encoding="ascii").strip() == "0":
             switch.write_text("1", encoding="ascii")
 
-    def entrances(self, below: str) -> list[Path]:
-        """Files to write a process's number to, for it to join the group `below` this one."""
-        return [directory / below / "cgroup.procs" for directory in self.directories]
+    def below(self, part: str) -> list[Path]:
+        """The directories of the group `part` (`KEEPER` or `MACHINE`) below this one."""
+        return [directory / part for directory in self.directories]
 
     def has_keeper(self) -> bool:
         """Whether the process that keeps the node on is there."""
-        return any(_processes_below(directory / KEEPER) for directory in self.directories)
+        return any(_processes_below(directory) for directory in self.below(KEEPER))
 
     def set_quota(self, fraction: float | None) -> None:
         """Limit the group to `fraction` cores; None lifts the limit."""

@@ -17,11 +17,14 @@ from harness.virtual.rootfs import USER
 _LOG_LINES = 15
 _NSPAWN = Path("/run/systemd/nspawn")
 # Keeps a node on: with --keep-unit, systemd-nspawn ends with 133 when its node reboots and leaves starting it to others.
-# Arguments: the files by which to join the keeper's groups, those of the machine's groups, systemd-nspawn's command.
+# Arguments: the keeper's own control groups, the machine's, systemd-nspawn's command. The machine's are made anew for each
+# start: version 2 lets no process into a group whose controllers systemd-nspawn has handed on to those below.
 _KEEPER = """
-join() { for file do echo 0 > "$file" || exit 1; done; }
+join() { for group do echo 0 > "$group/cgroup.procs" || exit 1; done; }
+renew() { for group do [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} +; mkdir "$group" || exit 1; done; }
 join $1; groups=$2; shift 2
 while :; do
+    renew $groups
     (join $groups; exec "$@")
     [ $? -eq 133 ] || exit
 done
@@ -113,7 +116,7 @@ class Machine:
         self.group.create()
         self.group.set_memory(memory)
         self.group.set_quota(None)
-        keeper, machine = (" ".join(map(str, self.group.entrances(below))) for below in (KEEPER, MACHINE))
+        keeper, machine = (" ".join(map(str, self.group.below(part))) for part in (KEEPER, MACHINE))
         with self._console.open("wb") as console:
             subprocess.Popen(
                 ["sh", "-c", _KEEPER, "keeper", keeper, machine, *self.arguments()],
@@ -144,6 +147,7 @@ class Machine:
             "--timezone=off",
             "--console=read-only",
             "--suppress-sync=yes",
+            "--setenv=TERM=dumb",  # a console that can be read in an error message
             # For the node's own firewall and socket settings, in its own namespace; its link is shaped on both ends of the
             # switch port, which lie outside.
             "--capability=CAP_NET_ADMIN",
@@ -169,7 +173,8 @@ class Machine:
         """An error about this node, with the end of its console."""
         lines: list[str] = []
         if self._console.is_file():
-            lines = self._console.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+            lines = self._console.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = [line for line in lines if line.strip()][-_LOG_LINES:]
         console = "".join(f"\n    {line}" for line in lines)
         return ClusterError(
             f"{self.node.name}: {message}{console}", f"see {self._console}; `harness cluster up` tries again"

@@ -50,7 +50,7 @@ def test_quotas_keep_the_kernels_limits(fraction: float, expected: tuple[int, in
 def test_a_version_2_group_is_written_as_the_kernel_reads_it(tmp_path: Path) -> None:
     group = cgroup.NodeGroup(cgroup.Hierarchies(2, tmp_path, tmp_path), "hv-pi", "node01")
     group.create()
-    assert group.entrances(cgroup.KEEPER) == [tmp_path / "hv-pi" / "node01" / "keeper" / "cgroup.procs"]
+    assert group.below(cgroup.KEEPER) == [tmp_path / "hv-pi" / "node01" / "keeper"]
     assert (tmp_path / "hv-pi" / "cgroup.subtree_control").read_text() == "+cpu +memory"
     assert (group.quota(), group.memory(), group.processes()) == (None, None, set())
     group.set_quota(0.15)
