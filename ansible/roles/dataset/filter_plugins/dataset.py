@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -26,9 +26,17 @@ def dataset_faults(found: Mapping[str, Any] | None, known: Mapping[str, Mapping[
     return faults
 
 
+def datasets_missing(
+    found: Mapping[str, Mapping[str, Any]], names: Iterable[str], known: Mapping[str, Mapping[str, Mapping[str, str]]]
+) -> dict[str, list[str]]:
+    """The data sets of `names` that a node lacks, with their faults."""
+    faults = {name: dataset_faults(found.get(name), known[name]) for name in names}
+    return {name: listed for name, listed in faults.items() if listed}
+
+
 class FilterModule:
     """Ansible's way to find the filters."""
 
     def filters(self) -> dict[str, Any]:
         """Filters by name."""
-        return {"dataset_faults": dataset_faults}
+        return {"datasets_missing": datasets_missing}

@@ -128,6 +128,11 @@ def active_swaps():
     return [line.split()[0] for line in lines]
 
 
+def authorized_keys(user):
+    text = read_text(os.path.join(pwd.getpwnam(user).pw_dir, ".ssh", "authorized_keys")) or ""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
 def may_set_network():
     """Whether the kernel lets this process change firewall and links; a container may have been denied it."""
     for line in (read_text("/proc/self/status") or "").splitlines():
@@ -211,6 +216,7 @@ def main():
     wanted = module.params
     root = wanted["root"]
     runtime = os.path.join(root, "runtime")
+    user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     module.exit_json(
         changed=False,
         python=python(),
@@ -222,13 +228,15 @@ def main():
         static_hostname=read_text("/etc/hostname"),
         root=dict(directory(root), path=root),
         # Whoever logged in, also where this module runs as root.
-        user=os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name,
+        user=user,
         runtime=read_json(os.path.join(runtime, "runtime.json")),
         bundle=read_json(os.path.join(runtime, "bundle.json")),
         datasets=datasets(root),
         packages_missing=missing_packages(wanted["packages"]),
         units=unit_states(wanted["units"]),
         swaps=active_swaps(),
+        hosts_file=read_text("/etc/hosts") or "",
+        authorized_keys=authorized_keys(user),
         sysctl={key: read_text("/proc/sys/" + key.replace(".", "/")) for key in wanted["sysctl"]},
         files={path: sha256(path) for path in wanted["files"]},
         firewall_chains=firewall_chains(wanted["firewall_table"]),
