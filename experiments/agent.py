@@ -835,7 +835,7 @@ def connect(request: Json) -> Json:
 def copy_code(request: Json) -> Json:
     """Copy a sent directory of code to a place of the user's own."""
     target = Path(request["target"]).expanduser()
-    shutil.copytree(Path(request["root"], "code", request["code"]), target, dirs_exist_ok=True)
+    shutil.copytree(Path(request["root"], "code", request["source"]), target, dirs_exist_ok=True)
     return {"target": str(target)}
 
 

@@ -104,7 +104,7 @@ def _pack(files: Mapping[str, bytes]) -> bytes:
         for name in sorted(files):
             entry = tarfile.TarInfo(name)
             entry.size = len(files[name])
-            entry.mode = 0o644
+            entry.mode = 0o755  # also programs that are no Python
             archive.addfile(entry, io.BytesIO(files[name]))
     return buffer.getvalue()
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from harness import __version__
 from harness.agent import Code, ask
+from harness.console import err, out, print_error
 from harness.errors import (
     EXIT_CHECK_FAILED,
     EXIT_INTERRUPTED,
@@ -29,6 +29,7 @@ from harness.errors import (
 from harness.experiment import Experiment, load_experiment, with_overrides
 from harness.hold import Hold
 from harness.inventory import Cluster, Node, load_cluster
+from harness.launch_cli import launch_verb, logs, status_verb
 from harness.launcher import Launcher, Limits
 from harness.manifest import experiment_digest, make_manifest
 from harness.paths import EXPERIMENTS, REPOSITORY
@@ -52,9 +53,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cluster_app, name="cluster")
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 Inventory = Annotated[
     Path | None,
@@ -231,7 +229,7 @@ def clean(
 
         for node, answer in on_all(cluster.nodes, clean_node):
             if isinstance(answer, NodeError):
-                _print_error(answer)
+                print_error(answer)
                 failed = True
                 continue
             stopped = ", ".join(answer["stopped"]) or "nothing was running"
@@ -338,10 +336,11 @@ def _print_plan(declared: Experiment, cluster: Cluster, as_json: bool) -> None:
     out.print(table)
 
 
-def _print_error(error: HarnessError) -> None:
-    err.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
-    if error.remedy:
-        err.print(f"  try: {error.remedy}", markup=False, soft_wrap=True)
+app.command("launch", context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(
+    launch_verb(_cluster)
+)
+app.command("status")(status_verb(_cluster))
+app.command("logs")(logs)
 
 
 class _InterruptedError(BaseException):
@@ -370,7 +369,7 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        _print_error(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except _InterruptedError:
         err.print("interrupted", style="yellow")

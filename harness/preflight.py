@@ -90,11 +90,18 @@ def probe_nodes(session: Session, nodes: Sequence[Node], code: Code) -> Prefligh
     return result
 
 
-def require(preflight: Preflight, trials: Sequence[Trial], cluster: Cluster, run: str | None = None) -> None:
+def require(
+    preflight: Preflight,
+    trials: Sequence[Trial],
+    cluster: Cluster,
+    run: str | None = None,
+    needs_runtime: bool = True,
+) -> None:
     """Raise BadInputError unless every node can run every trial that is placed on it."""
     findings = list(preflight.failed)
     for probed in preflight.probed:
-        findings += _obstacles(probed, trials, cluster, run)
+        found = _obstacles(probed, trials, cluster, run)
+        findings += [finding for finding in found if needs_runtime or finding.what != "runtime"]
     if findings:
         first, *rest = findings
         more = f" (and {len(rest)} more: {', '.join(sorted({f.node for f in rest}))})" if rest else ""

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,6 +125,47 @@ def new_run(results: Path, experiment: str, name: str) -> RunPaths:
             f"cannot write to the results directory {parent}: {error.strerror or error}", "name another with --results"
         ) from None
     return RunPaths(root)
+
+
+def follow_log(
+    paths: RunPaths, trial: str | None, rank: str, follow: bool, pause: Callable[[float], None]
+) -> Iterator[bytes]:
+    """What a rank printed, in pieces; with `follow`, on and on until its trial has a record or its writer is gone.
+
+    Raises BadInputError where there is no such trial or rank.
+    """
+    directories = [path for path in (paths.root / "trials").glob("*") if path.is_dir()]
+    names = sorted(path.name for path in directories)
+    trial = trial or max(directories, key=lambda path: path.stat().st_mtime, default=Path()).name
+    if trial not in names:
+        raise BadInputError(f"{paths.root} has no trial {trial or ''}", f"one of {', '.join(names) or 'none yet'}")
+    log = paths.rank_log(trial, rank)
+    offset = 0
+    while True:
+        over = not follow or paths.trial_record(trial).exists() or not is_being_written(paths)
+        with suppress(FileNotFoundError), log.open("rb") as file:
+            file.seek(offset)
+            while data := file.read(1 << 18):
+                offset += len(data)
+                yield data
+        if over:
+            break
+        pause(0.2)
+    if not log.exists():
+        ranks = sorted(path.stem for path in paths.trial(trial).glob("*.log"))
+        raise BadInputError(f"trial {trial} has no log of {rank}", f"one of {', '.join(ranks) or 'none yet'}")
+
+
+def is_being_written(paths: RunPaths) -> bool:
+    """Whether a harness works on this run now."""
+    try:
+        with paths.lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class RunStore:
