@@ -20,6 +20,10 @@ DEFAULT_TARGET = 0.97
 MEASURED = ("ok", "suspect")
 THROTTLED_NOW = 0xF
 
+_SHARED_LOOPBACK = (
+    "Bytes are left out: the nodes share one loopback interface, whose counter cannot tell whose they are."
+)
+
 METRICS = (
     "total_seconds",
     "startup_seconds",
@@ -57,6 +61,7 @@ METRICS = (
 _TRIAL_NUMBERS = (
     "nodes",
     "repeat",
+    "attempts",
     "workers",
     "startup_seconds",
     "train_seconds",
@@ -165,9 +170,12 @@ def analyse(
     `target` is a validation accuracy; without one it is 97%, or the highest level that all trials reached.
     """
     facts = read_facts(manifest)
-    trials = _with_columns(trials, _TRIAL_NUMBERS, ("trial", "status", "failure"))
+    trials = _with_columns(trials, _TRIAL_NUMBERS, ("trial", "status", "failure", "left_out"))
     epochs = _with_columns(epochs, (*_EPOCH_NUMBERS, "rank"), ("trial",))
     telemetry = _with_columns(telemetry, _TELEMETRY_NUMBERS, ("trial", "node", "time", "throttled"))
+    if facts.kind == "local":
+        trials, telemetry = _without_bytes(trials), _without_bytes(telemetry)
+        notes = (*notes, _SHARED_LOOPBACK)
     trials = trials[trials["nodes"].notna()].drop_duplicates("trial", keep="last").reset_index(drop=True)
     trials["nodes"] = trials["nodes"].astype(int)
 
@@ -391,10 +399,19 @@ def _partial_notes(trials: pd.DataFrame, epochs: pd.DataFrame, facts: Facts) -> 
         notes.append(f"Trial {name} has epochs (up to {rows['epoch'].max():.0f}) but no result: left out.")
     if facts.planned_trials is not None and len(trials) < facts.planned_trials:
         notes.append(f"{len(trials)} of {facts.planned_trials} planned trials have a result.")
+    again = list(trials["trial"][trials["attempts"] > 1])
+    if again:
+        notes.append(f"Needed more than one attempt: {', '.join(again)}.")
+    for nodes, rows in trials[trials["left_out"] != ""].groupby("left_out"):
+        notes.append(f"Ran on other nodes, with {nodes} left out after failures: {', '.join(rows['trial'])}.")
     missing = sorted(set(facts.planned_nodes) - set(trials["nodes"]))
     if missing:
         notes.append(f"Planned cluster sizes without any trial: {', '.join(map(str, missing))}.")
     return notes
+
+
+def _without_bytes(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(bytes_sent=np.nan, bytes_received=np.nan)
 
 
 def _with_columns(frame: pd.DataFrame, numbers: tuple[str, ...], texts: tuple[str, ...]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ _KIND_SENTENCES = {
         "the path works, not how a cluster of separate machines scales."
     ),
     "virtual": (
-        "The nodes are virtual: containers of one machine with limited CPU time and shaped links{conditions}. These "
+        "The nodes are virtual: containers of one machine{conditions}, which also runs the harness. These "
         "times are of that emulation, not of Raspberry Pi boards."
     ),
     "emulated": "The nodes are Raspberry Pi boards emulated in software: these times are not those of real boards.",
@@ -45,7 +45,7 @@ class Facts:
         """One sentence on what was not real hardware; empty for real boards or where the kind is not known."""
         parts = (
             f"profile {self.profile}" if self.profile else "",
-            f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "",
+            f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "no limit on CPU time",
             f"{self.link} each way" if self.link else "",
         )
         conditions = ", ".join(part for part in parts if part)

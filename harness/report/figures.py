@@ -165,7 +165,8 @@ def draw_accuracy_by_nodes(analysis: Analysis) -> Figure | None:
     for axis, (metric, title) in zip(axes, panels, strict=True):
         parts.curves(axis, analysis, metric)
         parts.finish(axis, analysis, f"{title} at the end", "accuracy after the last epoch")
-        parts.percent(axis)
+    # Only now: the panels share an axis, and setting its limits ends their growing with the data.
+    parts.percent(axes[0])
     parts.legend(figure, analysis)
     return figure
 

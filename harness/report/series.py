@@ -9,35 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-# Columns of trials.csv that are not parameters of the experiment; see docs/design.md, Run directory.
-TRIAL_COLUMNS = frozenset(
-    {
-        "trial",
-        "status",
-        "nodes",
-        "repeat",
-        "variant",
-        "program",
-        "workers",
-        "servers",
-        "attempts",
-        "started_at",
-        "startup_seconds",
-        "train_seconds",
-        "validation_seconds",
-        "total_seconds",
-        "images",
-        "images_per_second",
-        "wait_seconds",
-        "bytes_sent",
-        "bytes_received",
-        "train_accuracy",
-        "validation_accuracy",
-        "best_validation_accuracy",
-        "failure",
-        "model_parameters",
-    }
-)
+from harness.rows import trial_columns
+
+# Columns of trials.csv that are not parameters of the experiment.
+_NOT_PARAMETERS = frozenset({*trial_columns(()), "model_parameters"})
 # Raised with the repeat by the plan: it tells repeats apart, not curves.
 _PER_REPEAT = "seed"
 # A longer label leaves no room for the curves.
@@ -66,7 +41,7 @@ def series_parameters(trials: pd.DataFrame, axes: Mapping[str, tuple[Any, ...]] 
         swept = [name for name, values in axes.items() if name in trials and name != "nodes" and len(values) > 1]
         return (*variant, *swept)
     within = [name for name in ("variant", "nodes") if name in trials]
-    candidates = [str(name) for name in trials.columns if name not in TRIAL_COLUMNS and name != _PER_REPEAT]
+    candidates = [str(name) for name in trials.columns if name not in _NOT_PARAMETERS and name != _PER_REPEAT]
     return (*variant, *(name for name in candidates if _varies(trials, name, within)))
 
 

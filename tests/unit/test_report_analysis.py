@@ -160,6 +160,21 @@ def test_a_retried_trial_counts_its_last_rows() -> None:
     assert point(analysis, 1)["target_seconds"] == 100.0
 
 
+def test_retries_and_nodes_left_out_are_told() -> None:
+    analysis = example(trial(1), trial(2, attempts=2, left_out="pi3 pi4"))
+    assert "Needed more than one attempt: n02-r1." in analysis.notes
+    assert "Ran on other nodes, with pi3 pi4 left out after failures: n02-r1." in analysis.notes
+
+
+def test_bytes_of_a_shared_loopback_are_nobodys() -> None:
+    row = trial(2)
+    frames = (pd.DataFrame(rows) for rows in ([row], epochs_of(row), telemetry_of(row)))
+    analysis = analyse(*frames, manifest([2], kind="local"))
+    assert math.isnan(point(analysis, 2)["bytes_per_image"])
+    assert analysis.telemetry["sent_bytes_per_second"].isna().all()
+    assert any("loopback" in note for note in analysis.notes)
+
+
 def test_telemetry_becomes_means_peaks_and_rates() -> None:
     row = trial(2)
     samples = [*telemetry_of(row)]

@@ -100,6 +100,18 @@ def test_telemetry_leaves_out_what_was_zero_throughout() -> None:
     assert "Temperature, peak of a trial" in titles
 
 
+def test_no_point_lies_outside_its_panel() -> None:
+    # Training and validation far apart, on panels that share an axis.
+    analysis = example(trial(1, train_accuracy=0.5), trial(4, train_accuracy=0.4, status="suspect"))
+    for kind in figures.KINDS:
+        figure = kind.draw(analysis)
+        assert figure is not None
+        for axis in figure.axes:
+            low, high = axis.get_ylim()
+            values = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata(), dtype=float)]
+            assert all(low <= value <= high for value in values), (kind.stem, axis.get_title(loc="left"))
+
+
 def test_files_are_the_same_for_the_same_numbers_and_know_the_dark(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     written = figures.write_figures(two_stores(), tmp_path / "a")

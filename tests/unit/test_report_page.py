@@ -87,7 +87,7 @@ def test_the_page_answers_first_and_stands_alone(tmp_path: Path) -> None:
 
 def test_what_was_emulated_is_said_before_the_figures(tmp_path: Path) -> None:
     _, words, _ = rendered(write_run(tmp_path, trial(1)))
-    told = "shaped links (profile pi3, 0.15 of a core each, 100mbit each way). These times are of that emulation"
+    told = "containers of one machine (profile pi3, 0.15 of a core each, 100mbit each way)"
     assert words.index(told) < words.index("Numbers")
 
 
