@@ -23,7 +23,7 @@ from ..errors import ProgramError
 from .base import Parameter, Store, Vector
 from .collective_exchange import Exchange
 from .collective_links import Links, Seat
-from .collective_memory import settled
+from .collective_memory import Memory
 from .collective_shards import split
 
 _CHANNELS = 2
@@ -94,27 +94,28 @@ class _Part:
     """One buffer of the model and where its exchange stands."""
 
     def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
-        self._parameter = parameter
+        self._value = Memory(parameter.value)
+        self._gradient = Memory(parameter.gradient)
         self._exchange = Exchange(links, channel, parameter.value.size, np.float32)
         self._departed = False
         self._expected = False
 
     def take_first_values(self) -> None:
         """All but worker 0 add nothing, so the sum is what worker 0 has."""
-        values = settled(self._parameter.value)
+        values = self._value.settled()
         values[:] = self._exchange.sum(values if self._exchange.rank == 0 else np.zeros_like(values))
 
     def depart(self) -> None:
         """Send gradients, once a step."""
         if not self._departed:
             self._departed = True
-            self._exchange.scatter(settled(self._parameter.gradient))
+            self._exchange.scatter(self._gradient.settled())
 
     def update(self, scale: np.float32) -> None:
         """Collect the gradients of the own shard, step, and send the new values."""
         total = self._exchange.collect()
         total *= scale
-        values = settled(self._parameter.value)
+        values = self._value.settled()
         values[self._exchange.own] -= total
         self._exchange.share(values)
         self._departed, self._expected = False, True
@@ -123,7 +124,7 @@ class _Part:
         """Take the others' new values."""
         if self._expected:
             self._expected = False
-            self._exchange.gather(settled(self._parameter.value))
+            self._exchange.gather(self._value.settled())
 
 
 def _agree(links: Links, layout: str) -> None:

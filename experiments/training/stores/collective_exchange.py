@@ -25,30 +25,29 @@ class Exchange:
     """
 
     def __init__(self, links: Links, channel: int, size: int, dtype: npt.DTypeLike) -> None:
-        rank, self._workers = links.rank, links.workers
-        self.rank = rank
-        self._bounds = bounds(size, self._workers)
-        self._dtype = np.dtype(dtype)
+        self.rank = rank = links.rank
+        self._bounds = bounds(size, links.workers)
+        self._width = np.dtype(dtype).itemsize
         self.own = slice(self._bounds[rank], self._bounds[rank + 1])
         """This worker's shard."""
-        sending = peers(rank, self._workers)
-        self._to = [(links.to(channel, peer), self._part(peer)) for peer in sending]
-        # what was sent last comes last, and when it is there so is the rest: one wait instead of one for each
-        self._from = [(links.to(channel, peer), peer, self._part(peer)) for peer in sending]
-        self._parts = np.zeros((self._workers, self.own.stop - self.own.start), self._dtype)
-        self._rows = [_bytes(row) for row in self._parts]
+        sending = peers(rank, links.workers)
+        self._links = [links.to(channel, peer) for peer in sending]
+        self._shards = [self._part(peer) for peer in sending]
+        self._parts = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
+        self._rows = [_bytes(self._parts[peer]) for peer in sending]
 
     def scatter(self, values: Flat) -> None:
         """Send everybody their shard of this worker's values, which stay untouched until `gather` has returned."""
         view = _bytes(values)
-        for link, part in self._to:
-            link.send(view[part])
+        for link, shard in zip(self._links, self._shards, strict=True):
+            link.send(view[shard])
         self._parts[self.rank] = values[self.own]
 
     def collect(self) -> Flat:
         """Wait for everybody's values for the own shard, and add them up in the order of ranks."""
-        for link, peer, _ in self._from:
-            link.receive(self._rows[peer])
+        # the successor sent to this worker last: when its values are here, so are the others', without waiting for each
+        for link, row in zip(self._links, self._rows, strict=True):
+            link.receive(row)
         total: Flat = self._parts[0].copy()
         for part in self._parts[1:]:
             np.add(total, part, out=total)
@@ -57,18 +56,18 @@ class Exchange:
     def share(self, values: Flat) -> None:
         """Send everybody the own shard of `values`, which stays untouched until the next `collect` has returned."""
         view = _bytes(values[self.own])
-        for link, _ in self._to:
+        for link in self._links:
             link.send(view)
 
     def gather(self, values: Flat) -> None:
         """Wait for everybody's shards, and put them into `values`."""
         view = _bytes(values)
-        for link, _, part in self._from:
-            link.receive(view[part])
+        for link, shard in zip(self._links, self._shards, strict=True):
+            link.receive(view[shard])
 
     def flush(self) -> None:
         """Wait until all that was sent has been handed to the kernel."""
-        for link, _ in self._to:
+        for link in self._links:
             link.flush()
 
     def sum(self, values: Flat) -> Flat:
@@ -83,8 +82,7 @@ class Exchange:
 
     def _part(self, rank: int) -> slice:
         """A shard in bytes."""
-        width = self._dtype.itemsize
-        return slice(self._bounds[rank] * width, self._bounds[rank + 1] * width)
+        return slice(self._bounds[rank] * self._width, self._bounds[rank + 1] * self._width)
 
 
 def _bytes(values: Flat) -> memoryview:

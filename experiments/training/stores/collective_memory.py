@@ -11,13 +11,26 @@ from mxnet.base import _LIB, check_call
 from .base import Array
 
 
-def settled(array: Array) -> npt.NDArray[np.float32]:
-    """The memory of a float32 array on the CPU, flat, once MXNet's engine has finished with it.
+class Memory:
+    """The memory of one float32 array on the CPU."""
 
-    Valid until the engine is next given something that writes `array`: ask again after that, since MXNet may move it.
-    """
-    check_call(_LIB.MXNDArrayWaitToWrite(array.handle))  # no reader and no writer is left
-    address = ctypes.c_void_p()
-    check_call(_LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
-    floats = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
-    return np.ctypeslib.as_array(floats, shape=(array.size,))
+    def __init__(self, array: Array) -> None:
+        self._handle = array.handle
+        self._array = array  # keeps the handle alive
+        self._address = ctypes.c_void_p()
+        self._seen: int | None = None
+        self._view: npt.NDArray[np.float32] = np.empty(0, np.float32)
+
+    def settled(self) -> npt.NDArray[np.float32]:
+        """The elements, flat, once MXNet's engine has finished with the array.
+
+        Valid until the engine is next given something that writes the array: ask again after that, since MXNet may
+        move it.
+        """
+        check_call(_LIB.MXNDArrayWaitToWrite(self._handle))  # no reader and no writer is left
+        check_call(_LIB.MXNDArrayGetData(self._handle, ctypes.byref(self._address)))
+        if self._address.value != self._seen:
+            self._seen = self._address.value
+            floats = ctypes.cast(self._address, ctypes.POINTER(ctypes.c_float))
+            self._view = np.ctypeslib.as_array(floats, shape=(self._array.size,))
+        return self._view

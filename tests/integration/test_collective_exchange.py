@@ -1,0 +1,179 @@
+"""The allreduce store's exchange over real sockets on loopback; no MXNet in it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import threading
+import time
+
+import collective_job
+import numpy as np
+import pytest
+from training.errors import ProgramError
+from training.stores import collective_links
+from training.stores.collective_exchange import Exchange
+from training.stores.collective_links import Links, Seat
+
+
+def values(rank: int, size: int, step: int = 0) -> np.ndarray:
+    return np.random.RandomState(1000 * step + rank).standard_normal(size).astype(np.float32)
+
+
+def in_order(workers: int, size: int, step: int = 0) -> np.ndarray:
+    """The sum in the order of ranks, as float32 rounds it."""
+    total = values(0, size, step)
+    for rank in range(1, workers):
+        total = total + values(rank, size, step)
+    return total
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [0, 1, 3, 7, 61_706])
+def test_sum_has_the_same_bits_everywhere_and_adds_in_the_order_of_ranks(workers: int, size: int) -> None:
+    def work(links: Links) -> list[np.ndarray]:
+        exchange = Exchange(links, 0, size, np.float32)
+        return [exchange.sum(values(links.rank, size, step)) for step in range(3)]
+
+    for sums in collective_job.together(work, collective_job.seats(workers)):
+        for step, found in enumerate(sums):
+            np.testing.assert_array_equal(found, in_order(workers, size, step))
+
+
+def test_sum_keeps_its_type() -> None:
+    def work(links: Links) -> np.ndarray:
+        return Exchange(links, 0, 2, np.float64).sum(np.array([2.0**40 + links.rank, 2.0**-40]))
+
+    for found in collective_job.together(work, collective_job.seats(3)):
+        assert found.tolist() == [3 * 2.0**40 + 3, 3 * 2.0**-40]
+
+
+def test_channels_do_not_wait_for_each_other() -> None:
+    def work(links: Links) -> tuple[np.ndarray, np.ndarray]:
+        big, small = Exchange(links, 0, 100_000, np.float32), Exchange(links, 1, 10, np.float32)
+        mine = values(links.rank, 100_000)
+        big.scatter(mine)
+        return small.sum(mine[:10]), _finish(big, mine)
+
+    for first, rest in collective_job.together(work, collective_job.seats(3), channels=2):
+        np.testing.assert_array_equal(first, in_order(3, 100_000)[:10])
+        np.testing.assert_array_equal(rest, in_order(3, 100_000))
+
+
+def _finish(exchange: Exchange, mine: np.ndarray) -> np.ndarray:
+    total = np.empty_like(mine)
+    total[exchange.own] = exchange.collect()
+    exchange.share(total)
+    exchange.gather(total)
+    exchange.flush()
+    return total
+
+
+def test_messages_larger_than_the_kernels_buffers_get_through() -> None:
+    size = 12_000_000  # 48 MB: everybody has more to send than anybody's kernel takes
+
+    def work(links: Links) -> float:
+        return float(Exchange(links, 0, size, np.float32).sum(np.full(size, links.rank + 1, np.float32)).sum())
+
+    assert collective_job.together(work, collective_job.seats(3)) == [6.0 * size] * 3
+
+
+def test_a_late_worker_is_waited_for() -> None:
+    seats = collective_job.seats(2)
+    found: list[np.ndarray] = []
+
+    def work(links: Links) -> np.ndarray:
+        return Exchange(links, 0, 1, np.float32).sum(np.ones(1, np.float32))
+
+    early = threading.Thread(target=lambda: found.extend(collective_job.together(work, seats[1:])))
+    early.start()
+    time.sleep(0.5)
+    found += collective_job.together(work, seats[:1])
+    early.join(30)
+    assert [float(total[0]) for total in found] == [2.0, 2.0]
+
+
+def test_missing_workers_are_named() -> None:
+    seats = collective_job.seats(4)
+    futures = collective_job.outcomes(lambda _: None, [seats[0], seats[2]], join_seconds=1)
+    assert "workers 1, 3 did not join in time" in str(futures[0].exception())
+    assert isinstance(futures[1].exception(), ProgramError)
+
+
+def test_another_token_is_refused_and_does_not_disturb_the_trial() -> None:
+    seats = collective_job.seats(2)
+    stranger = dataclasses.replace(seats[1], host="127.0.0.9", token=b"wrong")
+    refused: list[BaseException | None] = []
+
+    def intrude() -> None:
+        refused.append(collective_job.outcomes(lambda _: None, [stranger], join_seconds=10)[0].exception())
+
+    def work(links: Links) -> float:
+        return float(Exchange(links, 0, 1, np.float32).sum(np.ones(1, np.float32))[0])
+
+    intruder = threading.Thread(target=intrude)
+    intruder.start()
+    rest = threading.Timer(1.0, lambda: sums.extend(collective_job.together(work, seats[1:])))
+    sums: list[float] = []
+    rest.start()
+    sums += collective_job.together(work, seats[:1])
+    intruder.join(30)
+    rest.join(30)
+    assert sums == [2.0, 2.0]
+    assert "is no worker of this trial" in str(refused[0])
+
+
+def test_noise_on_the_port_is_sent_away() -> None:
+    seats = collective_job.seats(2)
+
+    def shout() -> None:
+        for _ in range(50):
+            time.sleep(0.02)
+            with contextlib.suppress(OSError), socket.create_connection(seats[0].root, 1) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n" * 10)
+
+    def work(links: Links) -> float:
+        return float(Exchange(links, 0, 1, np.float32).sum(np.ones(1, np.float32))[0])
+
+    noise = threading.Thread(target=shout)
+    noise.start()
+    assert collective_job.together(work, seats) == [2.0, 2.0]
+    noise.join(30)
+
+
+def test_a_dead_worker_ends_the_others_at_once() -> None:
+    died: list[float] = []
+
+    def work(links: Links) -> None:
+        exchange = Exchange(links, 0, 1000, np.float32)
+        exchange.sum(values(links.rank, 1000))
+        if links.rank == 1:
+            died.append(time.monotonic())
+            return
+        exchange.sum(values(links.rank, 1000))
+
+    futures = collective_job.outcomes(work, collective_job.seats(3))
+    assert time.monotonic() - died[0] < 5
+    for rank in (0, 2):
+        assert "lost the connection to worker" in str(futures[rank].exception())
+
+
+def test_a_worker_that_makes_no_progress_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collective_links, "STALL_SECONDS", 0.5)
+
+    def work(links: Links) -> None:
+        if links.rank == 1:
+            time.sleep(2)
+            return
+        Exchange(links, 0, 10, np.float32).sum(values(0, 10))
+
+    stalled = collective_job.outcomes(work, collective_job.seats(2))[0].exception()
+    assert "worker 1 at 127.0.0.2" in str(stalled)
+    assert "0.5 s" in str(stalled)
+
+
+def test_what_is_missing_in_the_environment_is_named() -> None:
+    with pytest.raises(ProgramError, match="HARNESS_TRIAL_TOKEN, DMLC_PS_ROOT_URI"):
+        Seat.from_environment({"DMLC_NUM_WORKER": "2", "HARNESS_WORKER_RANK": "0"})
+    assert Seat.from_environment({}).workers == 1

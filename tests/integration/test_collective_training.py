@@ -1,0 +1,104 @@
+"""The allreduce store under the training program, on real MXNet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import collective_job
+import numpy as np
+import pytest
+import training_job
+from training_job import Event
+
+pytestmark = pytest.mark.mxnet
+
+
+def options(batch: int, *more: str) -> list[str]:
+    common = "--dataset digits --limit 245 --kvstore allreduce --warmup-steps 5"
+    return [*common.split(), "--batch-size", str(batch), *more]
+
+
+def environment(workers: int, rank: int, port: int, token: str = collective_job.TOKEN) -> dict[str, str]:
+    return {
+        "DMLC_ROLE": "worker",
+        "DMLC_NUM_WORKER": str(workers),
+        "DMLC_NUM_SERVER": "0",
+        "DMLC_PS_ROOT_URI": "127.0.0.1",
+        "DMLC_PS_ROOT_PORT": str(port),
+        "DMLC_NODE_HOST": f"127.0.0.{rank + 1}",
+        "HARNESS_WORKER_RANK": str(rank),
+        "HARNESS_TRIAL_TOKEN": token,
+    }
+
+
+def run(workers: int, arguments: list[str], directory: Path) -> list[list[Event]]:
+    token = collective_job.TOKEN
+    return training_job.run(workers, 0, arguments, directory, HARNESS_TRIAL_TOKEN=token)
+
+
+# the rate of the model with maximum pooling is low: rounding decides between equal pixels, and a high rate makes much of it
+@pytest.mark.parametrize(("model", "rate"), [("lenet5", "0.1"), ("lenet", "0.01")])
+def test_workers_together_do_what_one_does_with_their_batches(tmp_path: Path, model: str, rate: str) -> None:
+    chosen = ["--model", model, "--learning-rate", rate, "--epochs", "2"]
+    weights = []
+    for workers, batch in ((1, 24), (2, 12), (3, 8)):
+        file = tmp_path / f"{workers}.npz"
+        ranks = run(workers, options(batch, *chosen, "--save-weights", str(file)), tmp_path)
+        assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
+        assert len({events[-2]["validation_loss"] for events in ranks}) == 1
+        with np.load(file) as found:
+            weights.append(dict(found))
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            np.testing.assert_allclose(other[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+def test_alone_it_is_bit_for_bit_what_no_store_computes(tmp_path: Path) -> None:
+    ((alone),) = run(1, options(24, "--epochs", "2"), tmp_path)
+    ((none),) = run(1, [*options(24, "--epochs", "2"), "--kvstore", "none"], tmp_path)
+    assert alone[-1]["weights_sha256"] == none[-1]["weights_sha256"]
+
+
+def test_a_killed_worker_ends_all_with_an_error_within_seconds(tmp_path: Path) -> None:
+    port = collective_job.free_ports(3)
+    long = options(8, "--epochs", "100000", "--no-validation")
+    ranks = [training_job.start(long, environment(3, rank, port), tmp_path) for rank in range(3)]
+    try:
+        _await_training(ranks[1])
+        os.kill(ranks[1].pid, signal.SIGKILL)
+        killed = time.monotonic()
+        for rank in (0, 2):
+            output, errors = ranks[rank].communicate(timeout=30)
+            assert ranks[rank].returncode == 2, errors
+            (*_, last) = training_job.events(output)
+            assert last["event"] == "error"
+            assert "lost the connection to worker" in last["message"]
+        assert time.monotonic() - killed < 20
+    finally:
+        for process in ranks:
+            process.kill()
+            process.wait()
+
+
+def test_workers_with_other_models_are_named(tmp_path: Path) -> None:
+    port = collective_job.free_ports(2)
+    ranks = [
+        training_job.start(options(8, "--model", model), environment(2, rank, port), tmp_path)
+        for rank, model in enumerate(("lenet5", "lenet"))
+    ]
+    for process in ranks:
+        output, _ = process.communicate(timeout=training_job.LIMIT_SECONDS)
+        assert process.returncode == 2
+        assert "train another model" in training_job.events(output)[-1]["message"]
+
+
+def _await_training(process: subprocess.Popen[str]) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if '"progress"' in line:
+            return
+    raise AssertionError("never trained")
