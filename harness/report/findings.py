@@ -110,7 +110,7 @@ def _answer(analysis: Analysis, one: Series) -> Iterator[str]:
             f"speed-up {text.ratio(last['speedup'])}, efficiency {text.percent(last['efficiency'])}."
         )
         if clock != "total_seconds" and ends.known("total_seconds"):
-            yield f"The whole run, start-up included, {ends.moved('total_seconds', text.seconds)}."
+            yield f"A whole trial, start-up included, {ends.moved('total_seconds', text.seconds)}."
     else:
         yield (
             f"Only {ends.at_last} was measured: {name} was {text.seconds(last[clock])}; a speed-up needs a second size."
@@ -161,12 +161,13 @@ def _waiting(ends: _Ends) -> Iterator[str]:
         f"Waiting for the store took {text.percent(first['wait_share'])} of an epoch at {text.nodes(first['nodes'])} and "
         f"{text.percent(last['wait_share'])} at {ends.at_last}."
     )
-    without = last["epoch_seconds"] - last["wait_epoch_seconds"]
-    if last["wait_epoch_seconds"] > 0 and without > 0:
-        speedup = text.ratio(first["epoch_seconds"] / without)
+    before, after = (row["epoch_seconds"] - row["wait_epoch_seconds"] for row in (first, last))
+    if last["wait_epoch_seconds"] > 0 and after > 0:
         yield (
-            f"Without any waiting an epoch at {ends.at_last} would take {text.seconds(without)} instead of "
-            f"{text.seconds(last['epoch_seconds'])}: speed-up {speedup} instead of {text.ratio(last['speedup'])}."
+            f"Without any waiting an epoch would take {text.seconds(after)} instead of "
+            f"{text.seconds(last['epoch_seconds'])} at {ends.at_last} and {text.seconds(before)} instead of "
+            f"{text.seconds(first['epoch_seconds'])} at {first['nodes']:.0f}: speed-up {text.ratio(before / after)} "
+            f"instead of {text.ratio(last['speedup'])}."
         )
 
 
@@ -232,8 +233,8 @@ def _uneven(analysis: Analysis, one: Series, size: int) -> Iterator[str]:
     slow = _standing_out(_at(analysis.ranks, one, size), "own_seconds", "median")
     if slow is not None and slow[1] >= _SLOWER:
         yield (
-            f"At {text.nodes(size)} the slowest worker{_on(slow[0])} computed {text.ratio(slow[1])} times as long as the "
-            "median worker; a synchronous step waits for it."
+            f"At {text.nodes(size)} the slowest worker{_on(slow[0])} was busy (training less waiting) "
+            f"{text.ratio(slow[1])} times as long as the median worker; a synchronous step waits for it."
         )
     busy = _standing_out(_at(analysis.telemetry, one, size), "sent_bytes_per_second", "mean")
     if busy is not None and busy[1] >= _BUSIER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,8 @@ class _Column:
     remark: str
     show: Show
 
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|B|kB|MB|GB|nodes?|epochs?|trials?|Mbit/s)\b)")
 
 _TIME = (
     _Column("epoch_seconds", "time per epoch", "s", text.number),
@@ -84,6 +87,7 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("page.html.j2").render(
         facts=analysis.facts,
         light=Markup(svg.variables(themed, dark=False)),  # noqa: S704 - colours of ours
@@ -103,6 +107,11 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
         essentials=essentials(manifest),
         manifest=flatten(manifest),
     )
+
+
+def unbroken(sentence: str) -> str:
+    """A sentence whose numbers keep their units on the same line."""
+    return _UNIT.sub("\N{NO-BREAK SPACE}", sentence)
 
 
 def _inline(figure: FigureFile, themed: Mapping[str, str]) -> Markup:

@@ -145,7 +145,8 @@ def titles(axis: Axes, title: str, x: str, y: str) -> None:
 
 def from_zero(axis: Axes, *, integers: bool = False) -> None:
     """Begin the y axis at zero."""
-    axis.set_ylim(0, axis.get_ylim()[1])
+    # A little more than the data need: a point on the edge would be cut in half.
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.03)
     if integers:
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
