@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _PNG_METADATA: dict[str, str | None] = {"Software": None}
 
 # A longer label gets its own line in the title of a panel.
 _SHORT_LABEL = 14
+_TITLE_CHARACTERS = 32
 
 _HEALTH = (
     ("cpu_percent", "Processor, mean of a trial", "% of one core", 1.0),
@@ -233,7 +235,9 @@ def _has(analysis: Analysis, metric: str) -> bool:
 def _row_title(title: str, one: Series, shown: Sequence[Series]) -> str:
     if len(shown) == 1:
         return title
-    return f"{title}: {one.label}" if len(one.label) <= _SHORT_LABEL else f"{title}:\n{one.label}"
+    if len(one.label) <= _SHORT_LABEL:
+        return f"{title}: {one.label}"
+    return f"{title}:\n{textwrap.fill(one.label, _TITLE_CHARACTERS)}"
 
 
 def _base(analysis: Analysis) -> str:

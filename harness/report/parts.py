@@ -22,12 +22,13 @@ IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0
 # Up to so many cluster sizes each has its tick.
 _ALL_TICKS = 16
 _LEGEND_CHARACTERS = 84
+_LEGEND_ROW_INCHES = 0.18
 _STACK = (("compute", "compute", ""), ("wait", "waiting for the store", "////"), ("validation", "validation", "...."))
 
 
 def row(panels: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure of panels side by side."""
-    figure = Figure(figsize=(WIDTH_INCHES if panels > 1 else WIDTH_INCHES / 1.4, 3.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES if panels > 1 else WIDTH_INCHES / 1.4, 3.1), layout="constrained")
     first = figure.add_subplot(1, panels, 1)
     others = [figure.add_subplot(1, panels, n, sharey=first if share_y else None) for n in range(2, panels + 1)]
     return figure, [first, *others]
@@ -199,4 +200,7 @@ def place_legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
     """Put a legend under the panels, in as many columns as fit by its longest label."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 7)))
+    rows = -(-len(handles) // columns)
+    # The legend's further rows must not come out of the panels' height.
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW_INCHES * (rows - 1))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
