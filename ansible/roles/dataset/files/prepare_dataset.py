@@ -95,6 +95,23 @@ def prepare(request, archive):
         os.replace(Path(scratch) / "archive", archive)
 
 
+def origin_of(request):
+    """What the archive would be made from: names, sizes and times of the files in the directory that was named."""
+    directory = Path(request["directory"]).expanduser()
+    paths = sorted(path for name in request["known"] for path in (directory / name, directory / f"{name}.gz") if path.is_file())
+    return [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+
+
+def up_to_date(request, archive, origin):
+    """A directory that was named is looked at, even where the cache would do: a mistake in it is told, not covered up."""
+    if not archive.exists() or not request["directory"]:
+        return archive.exists()
+    try:
+        return json.loads(origin.read_text(encoding="utf-8")) == origin_of(request)
+    except (OSError, ValueError):
+        return False
+
+
 def main():
     request = json.load(sys.stdin)
     identity = sha256(json.dumps(request["known"], sort_keys=True).encode())[:16]
@@ -102,10 +119,12 @@ def main():
     archive.parent.mkdir(parents=True, exist_ok=True)
     with open(archive.parent / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # A directory that was named is looked at, even where the cache would do: a mistake in it is told, not covered up.
-        if request["directory"] or not archive.exists():
+        origin = archive.with_suffix(".origin")
+        if not up_to_date(request, archive, origin):
             try:
                 prepare(request, archive)
+                if request["directory"]:
+                    origin.write_text(json.dumps(origin_of(request)), encoding="utf-8")
             except WrongFileError as error:
                 where = request["directory"] or "the mirrors"
                 fail(f"data set {request['name']} in {where}: {error}", "a directory with the four files of the original, in "

@@ -1,0 +1,134 @@
+"""The playbooks against a virtual cluster: rehearse, provision, again, drift, reset, provision once more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, ProvisionedCluster
+
+pytestmark = [pytest.mark.virtual, pytest.mark.slow, pytest.mark.timeout(3600)]
+NODE_TESTS = REPOSITORY / "tests" / "provisioning" / "test_nodes.py"
+DATASETS = ["mnist"]
+
+
+def said_by_the_nodes(cluster: ProvisionedCluster) -> str:
+    """What the tests on the nodes say, run inside the cluster's network."""
+    environment = ["env", f"HARNESS_NODES={cluster.inventory}", f"HARNESS_NODES_DATASETS={' '.join(DATASETS)}"]
+    done = cluster.run(*environment, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(NODE_TESTS), timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def data_is_at_hand() -> None:
+    if not os.environ.get("HARNESS_MNIST_DIR"):
+        pytest.skip("HARNESS_MNIST_DIR is not set: the nodes would get MNIST from the internet")
+
+
+def test_rehearsal_on_fresh_nodes_fails_nowhere_and_changes_nothing(provisioned_cluster: ProvisionedCluster) -> None:
+    played = provisioned_cluster.rehearsal
+    assert played.returncode == 0, played.output
+    assert len(played.recap) == len(provisioned_cluster.nodes)
+    assert played.total("changed") > 0
+    assert "would be installed" in played.output
+    # The run that followed had everything to do.
+    assert provisioned_cluster.first.total("changed") >= played.total("changed")
+
+
+def test_first_run_provisions(provisioned_cluster: ProvisionedCluster) -> None:
+    assert provisioned_cluster.first.returncode == 0, provisioned_cluster.first.output
+
+
+def test_second_run_changes_nothing_on_any_host(provisioned_cluster: ProvisionedCluster) -> None:
+    played = provisioned_cluster.second
+    assert played.returncode == 0, played.output
+    assert {host: counts["changed"] for host, counts in played.recap.items()} == dict.fromkeys(provisioned_cluster.nodes, 0)
+
+
+def test_boards_only_settings_are_skipped_with_a_reason(provisioned_cluster: ProvisionedCluster) -> None:
+    assert "No Raspberry Pi" in provisioned_cluster.first.output
+
+
+def test_nodes_are_what_they_should_be(provisioned_cluster: ProvisionedCluster) -> None:
+    assert " passed" in said_by_the_nodes(provisioned_cluster)
+
+
+def test_check_passes_and_changes_nothing(provisioned_cluster: ProvisionedCluster) -> None:
+    played = provisioned_cluster.play("check.yml")
+    assert played.returncode == 0, played.output
+    assert played.total("changed") == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("nft delete table inet cluster", "no firewall is loaded"),
+        ("truncate --size=100 /opt/harness/data/mnist/train-images-idx3-ubyte", "train-images-idx3-ubyte has another content"),
+        ("rm /opt/harness/runtime/runtime.json", "has not been verified"),
+        ("sysctl -w net.ipv4.tcp_slow_start_after_idle=1", "kernel parameters are"),
+        ("sed -i /node02/d /etc/hosts", "/etc/hosts lacks the cluster"),
+        ("systemctl unmask apt-daily.timer", "apt-daily.timer"),
+    ],
+)
+def test_drift_is_told_by_check_and_mended_by_site(provisioned_cluster: ProvisionedCluster, damage: str, told: str) -> None:
+    node = provisioned_cluster.nodes[0]
+    assert provisioned_cluster.on(node, damage).returncode == 0
+    checked = provisioned_cluster.play("check.yml")
+    assert checked.returncode != 0
+    assert checked.recap[node]["failed"] == 1
+    assert told in " ".join(checked.output.split())
+    mended = provisioned_cluster.play("site.yml")
+    assert mended.returncode == 0, mended.output
+    assert mended.recap[node]["changed"] > 0
+    assert all(counts["changed"] == 0 for host, counts in mended.recap.items() if host != node)
+    assert provisioned_cluster.play("check.yml").returncode == 0
+
+
+def test_wrong_data_is_told_before_it_reaches_a_node(provisioned_cluster: ProvisionedCluster, tmp_path: Path) -> None:
+    source = Path(os.environ["HARNESS_MNIST_DIR"])
+    for file in source.glob("*-ubyte*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    victim = next(tmp_path.glob("t10k-labels*"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    node = provisioned_cluster.nodes[0]
+    provisioned_cluster.on(node, "rm -r /opt/harness/data/mnist")
+    try:
+        played = provisioned_cluster.play("site.yml", "-e", f"dataset_mnist_dir={tmp_path}")
+        said = " ".join(played.output.split())
+        assert played.returncode != 0
+        assert "t10k-labels-idx1-ubyte" in said
+        assert "truncated" in said
+        assert str(tmp_path) in said
+        assert "dataset_mnist_dir" in said
+        assert provisioned_cluster.on(node, "test ! -e /opt/harness/data/mnist").returncode == 0
+    finally:
+        assert provisioned_cluster.play("site.yml").returncode == 0
+
+
+def test_reset_asks_first(provisioned_cluster: ProvisionedCluster) -> None:
+    played = provisioned_cluster.play("reset.yml")
+    assert played.returncode != 0
+    assert "reset_confirmed=true" in played.output
+    assert provisioned_cluster.play("check.yml").returncode == 0
+
+
+def test_reset_brings_nodes_back_and_site_works_again(provisioned_cluster: ProvisionedCluster) -> None:
+    node = provisioned_cluster.nodes[0]
+    provisioned_cluster.on(node, "systemd-run --unit=harness-left-behind sleep 1000")
+    played = provisioned_cluster.play("reset.yml", "-e", "reset_confirmed=true")
+    assert played.returncode == 0, played.output
+    left = provisioned_cluster.on(
+        node,
+        "! test -e /opt/harness && ! test -e /etc/cluster-firewall.nft && ! test -e /etc/sysctl.d/90-cluster.conf"
+        " && ! nft list table inet cluster && ! grep node02 /etc/hosts && test $(cat /proc/sys/net/ipv4/tcp_keepalive_time) = 7200"
+        " && ! systemctl is-active harness-left-behind && systemctl is-enabled apt-daily.timer",
+    )
+    assert left.returncode == 0, left.stdout
+    assert provisioned_cluster.play("check.yml").returncode != 0
+    again = provisioned_cluster.play("site.yml")
+    assert again.returncode == 0, again.output
+    assert provisioned_cluster.play("check.yml").returncode == 0
