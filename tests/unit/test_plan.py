@@ -79,7 +79,9 @@ def test_ids_are_fit_for_files_and_units() -> None:
     assert trial_id(3, 1, "", {"path": "../../etc/passwd", "x": "a b;$(c)"}) == "n03-r1-path_.._.._etc_passwd-x_a_b_c_"
 
 
-@pytest.mark.parametrize(("store", "needed"), [("dist_sync", True), ("dist_async", True), ("allreduce", False), ("none", False)])
+@pytest.mark.parametrize(
+    ("store", "needed"), [("dist_sync", True), ("dist_async", True), ("allreduce", False), ("none", False)]
+)
 def test_who_needs_parameter_servers(store: str, needed: bool) -> None:
     assert needs_parameter_servers({"kvstore": store}) is needed
 
