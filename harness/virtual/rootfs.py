@@ -46,6 +46,8 @@ _FILES = {
         # a sweep opens one connection a rank, at once
         "MaxStartups 100:30:200\n"
     ),
+    # one command that takes too much memory shall not end everybody's connections
+    "etc/systemd/system/ssh.service.d/harness.conf": "[Service]\nOOMPolicy=continue\n",
     f"etc/sudoers.d/{USER}": f"{USER} ALL=(ALL) NOPASSWD: ALL\n",
     "etc/systemd/journald.conf.d/harness.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n",
     "etc/resolv.conf": "# no way out of a virtual cluster\n",

@@ -97,7 +97,7 @@ class _Raising:
         if self._before is not None and self._before.rootfs.is_dir():
             if self._before.rootfs != rootfs.place():
                 self._say(
-                    "warning: the nodes' package list has changed since this cluster was made: `down` and `up` renew it"
+                    "warning: the root file system for new clusters has changed since this one was made: `down` and `up` renew it"
                 )
             return self._before.rootfs
         if not rootfs.place().is_dir():
