@@ -14,7 +14,7 @@ from harness.virtual.rootfs import USER
 from harness.virtual.state import Places
 
 _PORT = 22
-_TRY_SECONDS = 1.0
+_TRY_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 
 

@@ -97,7 +97,7 @@ class _Raising:
         if self._before is not None and self._before.rootfs.is_dir():
             if self._before.rootfs != rootfs.place():
                 self._say(
-                    "warning: the root file system for new clusters has changed since this one was made: `down` and `up` renew it"
+                    "warning: new clusters get another root file system than this one has: `down` and `up` renew it"
                 )
             return self._before.rootfs
         if not rootfs.place().is_dir():
