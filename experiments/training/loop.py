@@ -73,8 +73,10 @@ class Trainer:
         outcomes: deque[Array] = deque()
         sums = np.zeros(2)
         for step in range(self._steps):
+            rate = self._rate(epoch, step)
+            store.announce(rate, batch_size)
             outcomes.append(network.train(images[step], labels[step], store))
-            store.step(self._rate(epoch, step), batch_size)
+            store.step(rate, batch_size)
             if len(outcomes) > _AHEAD:
                 sums += outcomes.popleft().asnumpy()
                 self._progress.report(epoch, step)

@@ -74,7 +74,8 @@ class Network:
 
     def validate(self, images: Array, labels: Array) -> Array:
         """Enqueue forward; the answer (2, batch) will hold every image's loss, and 1 where it was right."""
-        return self._validate(images, labels)
+        with autograd.train_mode():  # in predict mode oneDNN would reorder the values in place, which views forbid
+            return self._validate(images, labels)
 
     def weights(self) -> dict[str, Weights]:
         """The values as they are now, by name, in forward order."""

@@ -26,6 +26,8 @@ class Options:
     warmup_steps: int
     epochs: int
     kvstore: str
+    synchronise_every: int
+    wire: str
     seed: int
     validation: bool
     limit: int | None
@@ -50,6 +52,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--warmup-steps", type=_natural, default=0, help="steps in which the rate rises from 0")
     add("--epochs", type=_positive, default=10)
     add("--kvstore", choices=stores.NAMES, default="dist_sync")
+    add("--synchronise-every", type=_positive, default=1, help="steps between averages of the values (allreduce)")
+    add("--wire", choices=stores.WIRES, default="float32", help="how gradients travel (allreduce)")
     add("--seed", type=_natural, default=0, help="of the first weights and of every epoch's shuffle")
     add("--validation", action=argparse.BooleanOptionalAction, default=True)
     add("--limit", type=_positive, default=None, help="use only the first training images, for quick runs")

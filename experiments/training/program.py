@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, options, sharding
+from . import data, options, sharding, stores
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -46,12 +46,13 @@ def _work(chosen: options.Options) -> None:
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     loaded = time.perf_counter()
 
+    os.environ.update({**stores.environment(chosen.kvstore), **os.environ})  # MXNet reads it when it is imported
+
     from .loop import Trainer
     from .network import Network
-    from .stores import open_store
 
     imported = time.perf_counter()
-    with open_store(chosen.kvstore) as store:
+    with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
         weights = architecture.first_weights(chosen.seed)
         buckets = store.buckets([array.size for array in weights.values()])

@@ -63,6 +63,33 @@ def test_alone_it_is_bit_for_bit_what_no_store_computes(tmp_path: Path) -> None:
     assert alone[-1]["weights_sha256"] == none[-1]["weights_sha256"]
 
 
+def test_half_precision_on_the_wire_rounds_and_no_more(tmp_path: Path) -> None:
+    exact, rounded = (run(2, options(12, "--epochs", "2", "--wire", wire), tmp_path) for wire in ("float32", "float16"))
+    assert len({events[-1]["weights_sha256"] for events in rounded}) == 1
+    assert rounded[0][-1]["weights_sha256"] != exact[0][-1]["weights_sha256"]
+    assert rounded[0][-2]["validation_loss"] == pytest.approx(exact[0][-2]["validation_loss"], rel=1e-3)
+
+
+def test_averaging_now_and_then_ends_every_epoch_with_one_model(tmp_path: Path) -> None:
+    seldom = run(
+        2, options(12, "--epochs", "1", "--synchronise-every", "4"), tmp_path
+    )  # 10 steps: 4, 4 and a rest of 2
+    assert len({events[-1]["weights_sha256"] for events in seldom}) == 1
+    always = run(2, options(12, "--epochs", "1"), tmp_path)
+    assert seldom[0][-1]["weights_sha256"] != always[0][-1]["weights_sha256"]
+    assert seldom[0][-2]["validation_loss"] == pytest.approx(always[0][-2]["validation_loss"], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "asked", ["--kvstore none --wire float16", "--kvstore allreduce --wire float16 --synchronise-every 2"]
+)
+def test_what_a_store_cannot_do_is_refused(tmp_path: Path, asked: str) -> None:
+    process = training_job.start([*options(8), *asked.split()], {}, tmp_path)
+    output, _ = process.communicate(timeout=training_job.LIMIT_SECONDS)
+    assert process.returncode == 2
+    assert training_job.events(output)[-1]["event"] == "error"
+
+
 def test_a_killed_worker_ends_all_with_an_error_within_seconds(tmp_path: Path) -> None:
     port = collective_job.free_ports(3)
     long = options(8, "--epochs", "100000", "--no-validation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
+from ..errors import ProgramError
 from .base import Store
 
 _STORES = {
@@ -17,7 +18,30 @@ _STORES = {
 NAMES = tuple(_STORES)
 
 
-def open_store(name: str) -> Store:
-    """Open the store of that name; this process's role stands in the environment (`DMLC_*`, `HARNESS_WORKER_RANK`)."""
+WIRES = ("float32", "float16")
+
+
+def environment(name: str) -> dict[str, str]:
+    """What a store wants MXNet to find in the environment, where the user has not said otherwise.
+
+    `allreduce` computes and exchanges in turns on one thread: the kernel moves its bytes meanwhile, and an engine with
+    threads of its own would only add their wake-ups (see docs/performance.md).
+    """
+    return {"MXNET_ENGINE_TYPE": "NaiveEngine"} if name == "allreduce" else {}
+
+
+def open_store(name: str, synchronise_every: int = 1, wire: str = "float32") -> Store:
+    """Open the store of that name; this process's role stands in the environment (`DMLC_*`, `HARNESS_WORKER_RANK`).
+
+    Raises ProgramError where `synchronise_every` or `wire` ask for what the store has not.
+    """
     module, cls = _STORES[name]
-    return cast(Store, getattr(import_module(f".{module}", __package__), cls)())
+    store = getattr(import_module(f".{module}", __package__), cls)
+    if name == "allreduce":
+        return cast(Store, store(synchronise_every, wire))
+    if (synchronise_every, wire) != (1, "float32"):
+        raise ProgramError(
+            f"the store {name} exchanges float32 in every step",
+            "use --kvstore allreduce for --synchronise-every and --wire, or leave them out",
+        )
+    return cast(Store, store())

@@ -2,6 +2,7 @@
 
 The loop, for every epoch and batch:
 
+    store.announce(learning_rate, batch_size)
     for every part of the model, forwards:
         store.before_part(number)
         forward                    # enqueued on MXNet's engine, which runs it in the background
@@ -79,6 +80,10 @@ class Store(ABC):
     @abstractmethod
     def attach(self, parameters: Sequence[Parameter]) -> None:
         """Take the model, in forward order. On return every worker has rank 0's values, and any worker may `step`."""
+
+    def announce(self, learning_rate: float, batch_size: int) -> None:
+        """Learn before forward what `step` will be told after backward."""
+        return
 
     def before_part(self, number: int) -> None:
         """Wait for what `step` left under way for a part, as far as MXNet's engine does not order it itself."""

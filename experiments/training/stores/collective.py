@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,35 +22,52 @@ from ..errors import ProgramError
 from .base import Parameter, Store, Vector
 from .collective_exchange import Exchange
 from .collective_links import Links, Seat
-from .collective_memory import Memory
+from .collective_parts import Averaged, Halved, Part, Step, Summed
 from .collective_shards import split
 
 _CHANNELS = 2
 
 
 class CollectiveStore(Store):
-    """All workers are peers; `rank` is the launch order."""
+    """All workers are peers; `rank` is the launch order.
+
+    `synchronise_every` above 1 averages the workers' values every so many steps and at the end of an epoch, in between
+    everybody trains alone (local SGD). `wire` float16 halves the bytes and rounds the gradients. Neither is the
+    mathematics of one worker any more.
+    """
 
     name = "allreduce"
     by_parts = True
 
-    def __init__(self) -> None:
+    def __init__(self, synchronise_every: int = 1, wire: str = "float32") -> None:
+        if synchronise_every > 1 and wire != "float32":
+            raise ProgramError(
+                f"values cannot be averaged as {wire}: they would lose what single steps change",
+                "use --wire float32, or --synchronise-every 1",
+            )
+        self._kind: type[Part] = Averaged if synchronise_every > 1 else Halved if wire == "float16" else Summed
+        self._every = synchronise_every
+        self._alone = 0
+        """Steps since the workers had the same values."""
         self._links = Links(Seat.from_environment(), _CHANNELS)
         self.rank = self._links.rank
         self.workers = self._links.workers
-        self._parts: list[_Part] = []
+        self._parts: list[Part] = []
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """Two: what precedes the largest array, and the rest."""
         return split(sizes)
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
-        """Make sure that all workers train one model, and take worker 0's values."""
+        """Make sure that all workers train one model in one way, and take worker 0's values."""
         layout = [(parameter.name, parameter.value.size) for parameter in parameters]
-        _agree(self._links, repr(layout))
-        self._parts = [_Part(parameter, self._links, channel) for channel, parameter in enumerate(parameters)]
-        for part in self._parts:
-            part.take_first_values()
+        _agree(self._links, repr((self._kind.__name__, self._every, layout)))
+        self._parts = [self._kind(parameter, self._links, channel) for channel, parameter in enumerate(parameters)]
+
+    def announce(self, learning_rate: float, batch_size: int) -> None:
+        """Begin a step."""
+        self._alone += 1
+        self._step = Step(learning_rate, batch_size, self.workers, averages=self._alone == self._every)
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
@@ -59,20 +75,24 @@ class CollectiveStore(Store):
 
     def after_part(self, number: int) -> None:
         """Send the part's gradients to the owners."""
-        self._parts[number].depart()
-
-    def settle(self) -> None:
-        """Wait for all new values."""
-        for number in range(len(self._parts)):
-            self.before_part(number)
+        self._parts[number].depart(self._step)
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Update the own shards and send them; first the ones that the next forward needs first."""
-        scale = np.float32(learning_rate / (batch_size * self.workers))
-        for number in reversed(range(len(self._parts))):
-            self.after_part(number)
+        for part in reversed(self._parts):
+            part.depart(self._step)
         for part in self._parts:
-            self._waiting(part.update, scale)
+            self._waiting(part.update, self._step)
+        self._alone %= self._every
+
+    def settle(self) -> None:
+        """Wait for all new values; after steps alone, make them the same everywhere."""
+        for number in range(len(self._parts)):
+            self.before_part(number)
+        for part in self._parts:
+            if self._alone and isinstance(part, Averaged):
+                self._waiting(part.average_now)
+        self._alone = 0
 
     def reduce(self, values: Vector) -> Vector:
         """Sum in double precision."""
@@ -84,47 +104,10 @@ class CollectiveStore(Store):
         self.reduce(np.zeros(1))
         self._links.close()
 
-    def _waiting(self, call: Any, *arguments: Any) -> None:
+    def _waiting(self, call: Callable[..., None], *arguments: Step) -> None:
         start = time.perf_counter()
         call(*arguments)
         self.wait_seconds += time.perf_counter() - start
-
-
-class _Part:
-    """One buffer of the model and where its exchange stands."""
-
-    def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
-        self._value = Memory(parameter.value)
-        self._gradient = Memory(parameter.gradient)
-        self._exchange = Exchange(links, channel, parameter.value.size, np.float32)
-        self._departed = False
-        self._expected = False
-
-    def take_first_values(self) -> None:
-        """All but worker 0 add nothing, so the sum is what worker 0 has."""
-        values = self._value.settled()
-        values[:] = self._exchange.sum(values if self._exchange.rank == 0 else np.zeros_like(values))
-
-    def depart(self) -> None:
-        """Send gradients, once a step."""
-        if not self._departed:
-            self._departed = True
-            self._exchange.scatter(self._gradient.settled())
-
-    def update(self, scale: np.float32) -> None:
-        """Collect the gradients of the own shard, step, and send the new values."""
-        total = self._exchange.collect()
-        total *= scale
-        values = self._value.settled()
-        values[self._exchange.own] -= total
-        self._exchange.share(values)
-        self._departed, self._expected = False, True
-
-    def arrive(self) -> None:
-        """Take the others' new values."""
-        if self._expected:
-            self._expected = False
-            self._exchange.gather(self._value.settled())
 
 
 def _agree(links: Links, layout: str) -> None:

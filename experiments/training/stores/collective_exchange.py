@@ -33,23 +33,27 @@ class Exchange:
         sending = peers(rank, links.workers)
         self._links = [links.to(channel, peer) for peer in sending]
         self._shards = [self._part(peer) for peer in sending]
-        self._parts = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
-        self._rows = [_bytes(self._parts[peer]) for peer in sending]
+        self.parts = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
+        """What each worker has for it, by rank."""
+        self._rows = [_bytes(self.parts[peer]) for peer in sending]
 
     def scatter(self, values: Flat) -> None:
         """Send everybody their shard of this worker's values, which stay untouched until `gather` has returned."""
         view = _bytes(values)
         for link, shard in zip(self._links, self._shards, strict=True):
             link.send(view[shard])
-        self._parts[self.rank] = values[self.own]
+        self.parts[self.rank] = values[self.own]
 
     def collect(self) -> Flat:
-        """Wait for everybody's values for the own shard, and add them up in the order of ranks."""
+        """Wait for everybody's values for the own shard, and add them up in the order of ranks.
+
+        float16 is added up in float32, and everything else in its own type.
+        """
         # the successor sent to this worker last: when its values are here, so are the others', without waiting for each
         for link, row in zip(self._links, self._rows, strict=True):
             link.receive(row)
-        total: Flat = self._parts[0].copy()
-        for part in self._parts[1:]:
+        total: Flat = self.parts[0].astype(np.float32 if self.parts.dtype == np.float16 else self.parts.dtype)
+        for part in self.parts[1:]:
             np.add(total, part, out=total)
         return total
 

@@ -1,0 +1,143 @@
+"""How one buffer of the model is kept in step: three ways to use an exchange."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from .base import Parameter
+from .collective_exchange import Exchange
+from .collective_links import Links
+from .collective_memory import Memory
+
+_HALF_SCALE = np.float32(256)
+"""float16 resolves 6e-8 at the least, which small gradients need to be lifted over; its largest number is 65504."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of training as all workers agree on it."""
+
+    learning_rate: float
+    batch_size: int
+    """Of one worker."""
+    workers: int
+    averages: bool
+    """Whether values are averaged in this step, where they are not in every one."""
+
+
+class Part(ABC):
+    """One buffer: values, gradients, and where its exchange stands."""
+
+    dtype: type[np.generic] = np.float32
+
+    def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
+        self._value = Memory(parameter.value)
+        self._gradient = Memory(parameter.gradient)
+        self._exchange = Exchange(links, channel, parameter.value.size, self.dtype)
+        self._departed = False
+        self._expected = False
+        values = self._value.settled()
+        first = Exchange(links, channel, values.size, np.float32)
+        values[:] = first.sum(
+            values if links.rank == 0 else np.zeros_like(values)
+        )  # worker 0's, since others add nothing
+
+    def depart(self, step: Step) -> None:
+        """Send what this worker has for the others; the part's backward is enqueued. Once a step."""
+        if not self._departed:
+            self._departed = True
+            self._send(step)
+
+    def update(self, step: Step) -> None:
+        """Collect what the others have for the own shard, make it new, and send it."""
+        self._departed = False
+        self._expected = self._renew(step)
+
+    def arrive(self) -> None:
+        """Take the others' new shards."""
+        if self._expected:
+            self._expected = False
+            self._take()
+
+    @abstractmethod
+    def _send(self, step: Step) -> None: ...
+
+    @abstractmethod
+    def _renew(self, step: Step) -> bool:
+        """Whether the others' shards are to be expected."""
+
+    def _take(self) -> None:
+        self._exchange.gather(self._value.settled())
+
+
+class Summed(Part):
+    """The owner of a shard applies the sum of all gradients to it: the same as one worker with all the batches."""
+
+    def _send(self, step: Step) -> None:
+        self._exchange.scatter(self._gradient.settled())
+
+    def _renew(self, step: Step) -> bool:
+        total = self._exchange.collect()
+        total *= np.float32(step.learning_rate / (step.batch_size * step.workers))
+        values = self._value.settled()
+        values[self._exchange.own] -= total
+        self._exchange.share(values)
+        return True
+
+
+class Averaged(Part):
+    """Every worker steps alone; now and then all take the mean of their values. Other mathematics than `Summed`."""
+
+    def _send(self, step: Step) -> None:
+        values, gradients = self._value.settled(), self._gradient.settled()
+        gradients *= np.float32(step.learning_rate / step.batch_size)
+        values -= gradients
+        if step.averages:
+            self._exchange.scatter(values)
+
+    def _renew(self, step: Step) -> bool:
+        if step.averages:
+            self.average()
+        return step.averages
+
+    def average(self) -> None:
+        """Collect, and send the means of the own shard."""
+        total = self._exchange.collect()
+        values = self._value.settled()
+        values[self._exchange.own] = total / np.float32(len(self._exchange.parts))
+        self._exchange.share(values)
+
+    def average_now(self) -> None:
+        """All of it at once, between steps."""
+        self._exchange.scatter(self._value.settled())
+        self.average()
+        self._take()
+
+
+class Halved(Part):
+    """As `Summed`, but gradients and their mean travel as float16, so half the bytes: rounded, though added in float32."""
+
+    dtype = np.float16
+
+    def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
+        super().__init__(parameter, links, channel)
+        self._wire = np.zeros(parameter.value.size, np.float16)
+        self._rate = np.float32(0)
+
+    def _send(self, step: Step) -> None:
+        self._wire[:] = self._gradient.settled() * np.float32(_HALF_SCALE / step.batch_size)
+        self._exchange.scatter(self._wire)
+
+    def _renew(self, step: Step) -> bool:
+        self._rate = np.float32(step.learning_rate / _HALF_SCALE)
+        self._wire[self._exchange.own] = self._exchange.collect() / np.float32(step.workers)
+        self._exchange.share(self._wire)
+        return True
+
+    def _take(self) -> None:
+        self._exchange.gather(self._wire)
+        values = self._value.settled()
+        values -= self._wire * self._rate
