@@ -1,0 +1,297 @@
+"""The agent on a node: what it starts ends, whatever happens to those who asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import agent
+import pytest
+
+from harness.agent import Code
+from harness.errors import NodeError
+from harness.inventory import Node
+from harness.transport import LocalTransport
+
+AGENT = Path(agent.__file__)
+HOSTILE = ["a b", "$(touch pwned)", ";ls", "'", '"', "`id`", "*", "-n", "", "new\nline", "\\", "é", "&& false"]
+
+
+class Bench:
+    """A node of its own, and the verbs as the harness calls them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.base = {"root": str(root), "node": "a", "supervisor": "process", "run": "R", "trial": "t"}
+
+    def request(self, command: list[str], **values: Any) -> dict[str, Any]:
+        rank = {"name": "worker0", "command": command, "environment": {"SECRET": "hush"}}
+        limits = {"lease_seconds": 20.0, "time_limit_seconds": None, "attempt": "1", "telemetry_seconds": 0}
+        return {**self.base, **limits, "ranks": [rank], **values}
+
+    def ask(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(AGENT), verb],
+            input=json.dumps(request) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+        return answer
+
+    def start(self, *command: str, **values: Any) -> dict[str, Any]:
+        return agent.start(self.request(list(command), **values))
+
+    @property
+    def directory(self) -> Path:
+        return self.root / "trials" / "R" / "t" / "a" / "worker0"
+
+    def exit_state(self, limit: float = 15) -> dict[str, Any]:
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            state = agent.read_json(self.directory / "exit.json")
+            if state:
+                return state
+            time.sleep(0.05)
+        raise AssertionError("no exit state")
+
+    def wait_for_keeper(self) -> int:
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            pid = agent.keeper_pid(self.directory)
+            if pid and agent.descendants(pid):
+                return pid
+            time.sleep(0.05)
+        raise AssertionError("no keeper")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    agent.stop({**made.base, "attempt": None})
+
+
+def test_arguments_arrive_as_they_are(bench: Bench) -> None:
+    bench.start(sys.executable, "-c", "import sys, json; print(json.dumps(sys.argv[1:]))", *HOSTILE)
+    assert bench.exit_state()["code"] == 0
+    assert json.loads((bench.directory / "output").read_text()) == HOSTILE
+
+
+def test_a_program_that_is_not_there(bench: Bench) -> None:
+    bench.start("/no/such/program")
+    state = bench.exit_state()
+    assert (state["reason"], "No such file" in state["message"]) == ("start", True)
+
+
+def test_exit_state_and_signals(bench: Bench) -> None:
+    bench.start("sh", "-c", "exit 7")
+    assert bench.exit_state()["code"] == 7
+    bench.start("sh", "-c", "kill -SEGV $$")
+    assert bench.exit_state()["signal"] == signal.SIGSEGV
+
+
+def test_the_token_is_for_the_user_alone(bench: Bench) -> None:
+    bench.start("sleep", "30")
+    keeper = bench.wait_for_keeper()
+    assert (bench.directory / "spec.json").stat().st_mode & 0o077 == 0
+    for pid in [keeper, *agent.descendants(keeper)]:
+        assert b"hush" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_stop_ends_children_that_do_not_listen(bench: Bench) -> None:
+    bench.start("sh", "-c", "trap '' TERM; (trap '' TERM; sleep 60)& sleep 60")
+    bench.wait_for_keeper()
+    answer = bench.ask("stop", {**bench.base, "attempt": "1"})
+    assert answer == {"stopped": ["R/t/worker0"], "left": []}
+    assert agent.left_processes(bench.directory) == []
+
+
+def test_stop_ends_a_stopped_rank_and_a_stopped_keeper(bench: Bench) -> None:
+    bench.start("sleep", "60")
+    keeper = bench.wait_for_keeper()
+    for pid in [*agent.descendants(keeper), keeper]:
+        os.kill(pid, signal.SIGSTOP)
+    assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
+    assert agent.left_processes(bench.directory) == []
+
+
+def test_stop_ends_what_a_killed_keeper_left(bench: Bench) -> None:
+    bench.start("sh", "-c", "sleep 60 & sleep 60")
+    os.kill(bench.wait_for_keeper(), signal.SIGKILL)
+    time.sleep(0.3)
+    assert agent.left_processes(bench.directory)  # the grandchild: only the rank itself dies with its keeper
+    assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
+    assert agent.left_processes(bench.directory) == []
+
+
+def test_a_start_that_comes_after_its_stop_starts_nothing(bench: Bench) -> None:
+    agent.stop({**bench.base, "attempt": "1"})
+    bench.start("sleep", "60")
+    state = bench.exit_state()
+    assert (state["reason"], state["message"]) == ("stopped", "before it started")
+    bench.start("true", attempt="2")
+    assert bench.exit_state()["code"] == 0
+
+
+def test_the_lease_ends_a_rank_without_a_harness(bench: Bench) -> None:
+    began = time.monotonic()
+    bench.start("sleep", "60", lease_seconds=1.0)
+    assert bench.exit_state()["reason"] == "lease"
+    assert time.monotonic() - began < 8
+
+
+def test_a_full_disk_does_not_swallow_the_exit_state(tmp_path: Path) -> None:
+    state = agent.ExitState(tmp_path)
+    before = (tmp_path / ".exit.json").stat()
+    state.write("exit", 1, message="m" * 9999)
+    after = (tmp_path / "exit.json").stat()
+    assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
+    assert agent.read_json(tmp_path / "exit.json")["code"] == 1
+
+
+def test_another_run_is_refused_while_ranks_live(bench: Bench) -> None:
+    bench.start("sleep", "60")
+    bench.wait_for_keeper()
+    answer = bench.ask("run", bench.request(["true"], run="S"))
+    assert answer == {"frame": "error", "error": "the node is held by run R"}
+
+
+def test_the_same_run_takes_the_place_of_what_it_left(bench: Bench) -> None:
+    bench.start("sleep", "60")
+    keeper = bench.wait_for_keeper()
+    bench.start("true", trial="u", attempt="2")
+    assert agent.start_ticks(keeper) is None
+    assert not bench.directory.exists()
+
+
+def test_a_reboot_is_told_from_a_crash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start("sleep", "60")
+    os.kill(bench.wait_for_keeper(), signal.SIGKILL)
+    time.sleep(0.2)
+    followed = agent.Followed(bench.directory, 0)
+    assert followed._exit_state()["message"] == "its keeper ended without a word"
+    agent.write_json(bench.directory / "keeper.json", {"pid": 1, "start_ticks": "1", "boot_id": "another"})
+    assert followed._exit_state()["message"] == "its node was rebooted"
+
+
+@contextlib.contextmanager
+def streaming(verb: str, request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", str(AGENT), verb], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        yield process
+        process.stdin.close()
+        process.wait(10)
+
+
+def frames(process: subprocess.Popen[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    assert process.stdout is not None
+    while line := process.stdout.readline():
+        frame = json.loads(line)
+        yield frame, process.stdout.read(frame.get("bytes", 0))
+
+
+def test_output_is_followed_from_any_byte_and_forgotten_when_all_is_collected(bench: Bench) -> None:
+    request = bench.request(["sh", "-c", "echo one; echo two; sleep 0.5; echo three"])
+    with streaming("run", request) as process:
+        got = b""
+        for frame, payload in frames(process):
+            got += payload
+            if frame["frame"] == "exit":
+                assert 0 <= frame["seconds_ago"] < 5
+                break
+        assert got == b"one\ntwo\nthree\n"
+    with streaming("follow", {**request, "offsets": {"worker0": 4}}) as process:
+        got = b""
+        for frame, payload in frames(process):
+            got += payload
+            if frame["frame"] == "exit":
+                break
+        assert got == b"two\nthree\n"
+        process.stdin.write(b"q")  # type: ignore[union-attr]
+    assert not bench.directory.parent.parent.exists()
+
+
+def test_a_flood_does_not_keep_the_lease_from_renewal(bench: Bench) -> None:
+    flood = "import sys\nfor _ in range(30): sys.stdout.write('x' * 10**6)"
+    with streaming("run", bench.request([sys.executable, "-c", flood], lease_seconds=5.0)) as process:
+        size = 0
+        for frame, payload in frames(process):
+            size += len(payload)
+            if frame["frame"] == "exit":
+                assert frame["code"] == 0
+                break
+            process.stdin.write(b".")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+    assert size == 30 * 10**6
+
+
+def test_a_follower_whose_harness_is_silent_ends(bench: Bench) -> None:
+    with streaming("run", bench.request(["sleep", "60"], lease_seconds=1.0)) as process:
+        threading.Timer(8, process.kill).start()
+        list(frames(process))
+        assert process.wait(1) == 0
+
+
+def test_a_node_is_held_by_one_harness(bench: Bench) -> None:
+    hold = {**bench.base, "harness": "me@here, process 1", "lease_seconds": 20}
+    with streaming("hold", hold) as process:
+        assert next(frames(process))[0] == {"frame": "held"}
+        answer = bench.ask("hold", {**hold, "harness": "you@there, process 2", "run": "S"})
+        assert answer["frame"] == "refused"
+        assert answer["holder"]["harness"] == "me@here, process 1"
+        assert bench.ask("probe", bench.base)["held"]["run"] == "R"
+        assert "is held by run R" in bench.ask("clean", bench.base)["error"]
+        with streaming("hold", hold) as again:  # the same harness, after its connection was lost
+            assert next(frames(again))[0] == {"frame": "held"}
+    assert bench.ask("probe", bench.base)["held"] is None
+
+
+def test_clean_removes_what_runs_left(bench: Bench) -> None:
+    bench.start("sh", "-c", "echo x; sleep 60")
+    bench.wait_for_keeper()
+    (bench.root / "code" / "old").mkdir(parents=True)
+    (bench.root / "code" / "kept").mkdir()
+    answer = bench.ask("clean", {**bench.base, "run": None, "trial": None, "keep_code": "kept"})
+    assert answer["stopped"] == ["R/t/worker0"]
+    assert sorted(path.name for path in bench.root.iterdir()) == ["code"]
+    assert [path.name for path in (bench.root / "code").iterdir()] == ["kept"]
+
+
+def test_long_and_odd_names_make_units(bench: Bench) -> None:
+    assert agent.unit_name("R", "n01-r1", "worker0") == "harness-R-n01-r1-worker0.service"
+    assert len(agent.unit_name("R", "x" * 300, "worker0")) < 256
+    assert agent.unit_name("R", "x" * 300, "*") == agent.unit_name("R", "x" * 300, "worker0").replace("worker0", "*")
+
+
+def test_code_is_sent_once_and_whole(tmp_path: Path) -> None:
+    node = Node(
+        "a", "127.0.0.1", local=True, root=str(tmp_path / "r o;o$(t)"), supervisor="process", python=sys.executable
+    )
+    transport = LocalTransport(node)
+    code = Code({"program.py": b"print(1)", "with space/x": b"y"})
+    assert code.send(transport)
+    assert not code.send(transport)
+    assert (Path(node.root) / "code" / code.hash / "with space" / "x").read_bytes() == b"y"
+
+
+def test_a_node_without_python_is_named(tmp_path: Path) -> None:
+    node = Node("a", "127.0.0.1", local=True, root=str(tmp_path), supervisor="process", python="/no/python")
+    with pytest.raises(NodeError, match="a: cannot run /no/python"):
+        Code({}).send(LocalTransport(node))

@@ -1,0 +1,110 @@
+"""Which failure a trial has, and whose it is."""
+
+from __future__ import annotations
+
+import pytest
+from launch_parts import exit_state, placement
+
+from harness.events import Event
+from harness.launch_limits import Limits
+from harness.launch_watch import Watch, describe_exit
+from harness.transport import Json
+
+LIMITS = Limits(start=10, stall=5, time=100)
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch(placement(), LIMITS, expects_events=True, now=0.0)
+
+
+def all_ready(watch: Watch, now: float = 1.0) -> None:
+    for name in watch.workers:
+        watch.take_output(name, now)
+        watch.take_event(name, Event("ready", {"rank": 0}))
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (exit_state(), ""),
+        (exit_state(code=3), "exited with status 3"),
+        (exit_state(code=1, disk_free_bytes=0), "exited with status 1 (its node's disk is full: 0 bytes free)"),
+        (exit_state(signal=9), "was killed by SIGKILL"),
+        (exit_state(signal=99), "was killed by signal 99"),
+        (exit_state(signal=9, out_of_memory=True), "was killed: the node ran out of memory"),
+        (exit_state(reason="stopped"), "was stopped"),
+        (exit_state(reason="start", message="no such file"), "could not be started: no such file"),
+        (exit_state(reason="lost", message="its node was rebooted"), "vanished: its node was rebooted"),
+        (
+            exit_state(reason="lease", signal=15),
+            "was ended by its node: the harness was out of reach for longer than the lease",
+        ),
+    ],
+)
+def test_how_a_rank_ended(state: Json, words: str) -> None:
+    assert describe_exit(state) == words
+
+
+def test_the_first_to_fail_is_blamed_whatever_came_first(watch: Watch) -> None:
+    watch.take_log("worker1", "Traceback")
+    watch.take_exit("worker0", exit_state(signal=6, seconds_ago=0.5), now=20.0)
+    watch.take_exit("worker1", exit_state(code=1, seconds_ago=3.0), now=20.2)
+    failure = watch.failure(20.3)
+    assert failure is not None
+    assert str(failure) == "worker1 on b: exited with status 1"
+    assert failure.last_lines == ("Traceback",)
+
+
+def test_what_the_program_said_is_told(watch: Watch) -> None:
+    watch.take_event("worker0", Event("error", {"message": "no data"}))
+    watch.take_exit("worker0", exit_state(code=2), now=1.0)
+    assert str(watch.failure(1.0)) == "worker0 on a: exited with status 2: no data"
+
+
+def test_a_server_that_dies_ends_the_trial_but_not_once_the_workers_are_done(watch: Watch) -> None:
+    watch.take_exit("server0", exit_state(code=1), now=2.0)
+    assert str(watch.failure(2.0)) == "server0 on a: exited with status 1"
+    for name in watch.workers:
+        watch.take_exit(name, exit_state(), now=3.0)
+    assert watch.failure(3.0) is None
+
+
+def test_a_worker_that_never_starts(watch: Watch) -> None:
+    watch.take_event("worker0", Event("ready", {"rank": 0}))
+    watch.take_output("worker0", 9.0)
+    assert watch.failure(9.0) is None
+    assert "worker1 on b: did not get ready within 10 s" in str(watch.failure(11.0))
+
+
+def test_silence(watch: Watch) -> None:
+    all_ready(watch)
+    watch.take_output("worker1", 4.0)
+    assert watch.failure(5.0) is None
+    assert "worker0 on a: no progress for 5 s" in str(watch.failure(6.5))
+
+
+def test_the_stopped_one_is_blamed_for_the_silence_of_all(watch: Watch) -> None:
+    all_ready(watch)
+    watch.take_stopped("a", ["server0"])
+    assert str(watch.failure(7.0)) == "server0 on a: no progress for 5 s: its process is stopped (SIGSTOP)"
+
+
+def test_a_program_without_events_is_not_asked_for_them() -> None:
+    watch = Watch(placement(), Limits(start=1, stall=None), expects_events=False, now=0.0)
+    assert watch.failure(1000.0) is None
+
+
+def test_a_lost_node_matters_while_it_has_workers(watch: Watch) -> None:
+    watch.take_lost("a", "out of reach")
+    assert str(watch.failure(1.0)) == "a: out of reach"
+    for name in watch.workers:
+        watch.take_exit(name, exit_state(), now=3.0)
+    assert watch.failure(3.0) is None
+
+
+def test_the_time_limit(watch: Watch) -> None:
+    all_ready(watch)
+    for name in watch.workers:
+        watch.take_output(name, 100.0)
+    assert "time limit of 100 s" in str(watch.failure(101.0))
