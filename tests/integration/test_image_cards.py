@@ -306,3 +306,38 @@ def test_check_mode_makes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "cache").exists()
+
+
+def emulate(tmp_path: Path, image: Path, boot_seconds: float) -> tuple[int, dict[str, Any], str]:
+    given = {"node": NODE, "image": str(image), "machine": "raspi3b", "directory": str(tmp_path / "verify")}
+    given |= {"output": str(tmp_path), "private_key": "/nowhere", "known_hosts": "pi01 ssh-ed25519 AAAA", "keep": False}
+    return cards.step("emulate", {**given, "boot_seconds": boot_seconds})
+
+
+needs_qemu = pytest.mark.skipif(host.find("qemu-system-aarch64") is None, reason="needs qemu-system-aarch64")
+
+
+@needs_qemu
+def test_a_card_without_a_kernel_is_not_booted(tmp_path: Path) -> None:
+    image = cards.make_rpios(tmp_path / "made", cards.BOOKWORM, {"cmdline.txt": cards.CMDLINE})
+    code, _, said = emulate(tmp_path, image, 5)
+    assert code == 2
+    assert "the boot partition has none of kernel8.img" in said
+    assert not (tmp_path / "verify/card.img").exists()
+
+
+@needs_qemu
+def test_a_board_that_does_not_come_up_is_told_within_its_limit_and_stopped(tmp_path: Path) -> None:
+    boot = {"cmdline.txt": cards.CMDLINE, "kernel8.img": "\0" * 4096}
+    dtb = subprocess.run(
+        ["qemu-system-aarch64", "-M", f"virt,dumpdtb={tmp_path / 'dtb'}"], capture_output=True, timeout=60, check=False
+    )
+    assert dtb.returncode == 0, dtb.stderr
+    image = cards.make_rpios(tmp_path / "made", cards.BOOKWORM, boot)
+    card.fat_write(card.open_card(image), {"bcm2710-rpi-3-b.dtb": (tmp_path / "dtb").read_bytes()})
+    code, _, said = emulate(tmp_path, image, 4)
+    assert code == 4
+    assert "nothing was printed" in said
+    assert "console.log" in said
+    assert not (tmp_path / "verify/qemu.json").exists()
+    assert not (tmp_path / "verify/card.img").exists()

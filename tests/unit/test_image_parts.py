@@ -114,7 +114,7 @@ def test_too_little_disk_is_told_before_anything_is_written(tmp_path: Path) -> N
 
 
 def test_a_lock_that_stays_taken_is_an_error(tmp_path: Path) -> None:
-    with (tmp_path / "x.lock").open("w") as other:
+    with (tmp_path / ".x.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(host.StepError, match="locked by another run"), host.lock(tmp_path / "x", limit_seconds=0.1):
             pass

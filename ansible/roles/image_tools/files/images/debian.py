@@ -89,15 +89,19 @@ def read_packages(lists: Sequence[Path], extra: Sequence[str] = ()) -> tuple[str
     return tuple(sorted(names))
 
 
+def runs_foreign_binaries() -> bool:
+    """Whether the kernel runs arm64 programs, through an interpreter that also works in other root file systems."""
+    return BINFMT.is_file() and "enabled" in BINFMT.read_text(encoding="utf-8")
+
+
 def require_foreign_binaries() -> None:
     """Raise BadInputError when the kernel cannot run arm64 programs; registering them needs root once."""
-    if BINFMT.is_file() and "enabled" in BINFMT.read_text(encoding="utf-8"):
-        return
-    raise BadInputError(
-        "this machine does not run arm64 programs: binfmt_misc has no qemu-aarch64",
-        "as root: apt-get install qemu-user-static binfmt-support; mount -t binfmt_misc binfmt_misc "
-        "/proc/sys/fs/binfmt_misc (where it is not mounted); update-binfmts --enable qemu-aarch64",
-    )
+    if not runs_foreign_binaries():
+        raise BadInputError(
+            "this machine does not run arm64 programs: binfmt_misc has no qemu-aarch64",
+            "as root: apt-get install qemu-user-static binfmt-support; mount -t binfmt_misc binfmt_misc "
+            "/proc/sys/fs/binfmt_misc (where it is not mounted); update-binfmts --enable qemu-aarch64",
+        )
 
 
 def build_root(base: DebianBase, cache: Path) -> tuple[Path, bool, float]:

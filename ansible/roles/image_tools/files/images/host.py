@@ -117,7 +117,7 @@ def lock(path: Path, limit_seconds: float = 3600) -> Iterator[None]:
     """Hold an exclusive lock named after `path`, waiting for another holder at most `limit_seconds`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + limit_seconds
-    with path.with_name(path.name + ".lock").open("w") as file:
+    with path.with_name(f".{path.name}.lock").open("w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -62,6 +62,7 @@ def make(node: seed.Node, base: Path, rpios: bool, output: Path, keys: Path) -> 
         record.unlink(missing_ok=True)  # first: an image without its record is made anew
         with whole(image) as temporary:
             copied = clone(base, temporary)
+            temporary.chmod(0o600)  # it holds the node's private host key
             card = open_card(temporary)
             _settle(card, node, digest[:16], inspect(card) if rpios else None)
             _put_host_key(card, private, public)

@@ -144,11 +144,11 @@ def start(image: Path, node: seed.Node, machine: str, directory: Path) -> Guest:
     stop(directory)
     directory.mkdir(parents=True, exist_ok=True)
     require_space(directory, image.stat().st_blocks * 512 * 2, f"a copy of {image.name}")
+    boot = extract_boot(open_card(image), directory)
     copy = directory / "card.img"
     with whole(copy) as temporary:
         clone(image, temporary)
         os.truncate(temporary, card_bytes(image.stat().st_size))
-    boot = extract_boot(open_card(copy), directory)
     port, console = free_port(), directory / "console.log"
     console.unlink(missing_ok=True)
     with (directory / "qemu.log").open("wb") as log:
@@ -165,6 +165,7 @@ def start(image: Path, node: seed.Node, machine: str, directory: Path) -> Guest:
     time.sleep(1)
     if process.poll() is not None:
         said = (directory / "qemu.log").read_text(errors="replace").strip()
+        stop(directory)
         raise StepError(f"QEMU ended at once: {said}", f"read {directory / 'qemu.log'}")
     return guest
 

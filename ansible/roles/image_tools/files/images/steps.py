@@ -106,7 +106,8 @@ def emulate(given: Mapping[str, Any]) -> dict[str, Any]:
     begin = time.monotonic()
     guest = qemu.start(Path(given["image"]), one, str(given["machine"]), directory)
     pins = directory / "known_hosts"
-    write_whole(pins, f"{one.name} {given['known_hosts'].split(' ', 1)[1]}\n".encode())
+    host_key = given["known_hosts"].split(" ", 1)[1]
+    write_whole(pins, f"{one.name} {host_key}\n".encode())
     ssh = qemu.ssh_command(one, guest.port, Path(given["private_key"]).expanduser(), pins)
     try:
         qemu.wait_for_ssh(guest, ssh, float(given["boot_seconds"]))

@@ -1,0 +1,153 @@
+"""From nothing to a booted Pi 3: the base is built or taken from the cache, images are made, an emulated board boots one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import image_cards as cards
+import pytest
+import training_job
+from images import debian, host
+
+LIMIT_SECONDS = 3600
+TOOLS = (
+    "mmdebstrap",
+    "arch-test",
+    "fakeroot",
+    "qemu-system-aarch64",
+    "qemu-aarch64-static",
+    "mcopy",
+    "sfdisk",
+    "mkfs.vfat",
+    "debugfs",
+)
+MISSING = [tool for tool in TOOLS if host.find(tool) is None]
+pytestmark = [
+    pytest.mark.image,
+    pytest.mark.slow,
+    pytest.mark.timeout(LIMIT_SECONDS),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+    pytest.mark.skipif(not debian.runs_foreign_binaries(), reason="binfmt_misc does not run arm64 programs here"),
+]
+HOSTS = """
+nodes:
+  hosts:
+    pi01: {ansible_host: 10.42.0.11}
+    pi02: {ansible_host: 10.42.0.12, image_node_serial_console: false}
+  vars: {ansible_user: pi, image_node_gateway: 10.42.0.1, image_base_bake: [runtime]}
+"""
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that the playbook leaves after making two images and booting the first of them as a Pi 3."""
+    directory = tmp_path_factory.mktemp("boot")
+    inventory = directory / "inventory"
+    inventory.mkdir()
+    (inventory / "hosts.yml").write_text(HOSTS)
+    output = directory / "images"
+    done = play(inventory, output, image_verify_by="boot")
+    assert done.returncode == 0, done.stdout + done.stderr + console(output)
+    return output
+
+
+def play(inventory: Path, output: Path, **variables: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "ansible/playbooks/image.yml"),
+            *("-e", json.dumps({"image_tools_output": str(output), **variables})),
+        ],
+        cwd=cards.REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+    )
+
+
+def console(output: Path) -> str:
+    path = output / "verify/pi01/console.log"
+    return path.read_text(errors="replace")[-4000:] if path.is_file() else ""
+
+
+def test_the_emulated_board_boots_to_ssh_with_its_pinned_key(output: Path) -> None:
+    figures = json.loads((output / "figures.json").read_text())
+    assert figures["raspi3b_ssh_seconds"] > 0
+    assert set(figures["node_seconds"]) == {"pi01", "pi02"}
+    assert re.search(r"Linux version .*arm64", console_all(output))
+
+
+def console_all(output: Path) -> str:
+    return (output / "verify/pi01/console.log").read_text(errors="replace")
+
+
+def test_the_emulation_leaves_no_process_and_no_card(output: Path) -> None:
+    assert not (output / "verify/pi01/qemu.json").exists()
+    assert not (output / "verify/pi01/card.img").exists()
+
+
+def test_no_two_cards_share_a_host_key(output: Path) -> None:
+    keys = [line.split()[2] for line in (output / "known_hosts").read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == 2
+
+
+def test_the_card_carries_no_identity_but_its_own(output: Path) -> None:
+    from images import card
+
+    for name in ("pi01", "pi02"):
+        opened = card.open_card(output / f"{name}.img")
+        assert card.ext_read(opened, "/etc/machine-id") == b""
+        listed = host.run(["debugfs", "-R", "ls -p /etc/ssh", opened.ext4], limit_seconds=60).decode()
+        assert sorted(re.findall(r"/([^/]*_key(?:\.pub)?)/", listed)) == [
+            "harness_host_ed25519_key",
+            "harness_host_ed25519_key.pub",
+        ]
+        serial = b"console=ttyS1,115200" in (card.fat_read(opened, "cmdline.txt") or b"")
+        assert serial == (name == "pi01")
+        host.run(["e2fsck", "-fn", opened.ext4], limit_seconds=60)
+
+
+def test_a_second_run_is_quick_and_changes_nothing(output: Path) -> None:
+    done = play(output.parent / "inventory", output, image_verify_by="none")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("changed=0") == 2, done.stdout
+    assert json.loads((output / "figures.json").read_text())["base_cached_seconds"] < 10
+
+
+TRAIN = ("--dataset=digits", "--kvstore=none", "--epochs=1", "--limit=256", "--no-validation")
+
+
+def losses(lines: list[str]) -> list[float]:
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    return [event["train_loss"] for event in events if event["event"] == "epoch"]
+
+
+@pytest.mark.mxnet
+def test_the_cards_own_mxnet_trains_to_the_same_loss_as_this_machines(output: Path, tmp_path: Path) -> None:
+    runtime = "/opt/harness/runtime"
+    python = f"{runtime}/bin/python"
+    given = {
+        "image": str(output / "pi01.img"),
+        "directory": str(tmp_path),
+        "output": str(tmp_path),
+        "limit_seconds": 900,
+        "binds": {"/mnt": str(cards.REPOSITORY / "experiments")},
+        "commands": [
+            [python, f"{runtime}/verify.py", "any"],
+            ["/usr/bin/cat", f"{runtime}/runtime.json"],
+            [python, "/mnt/train.py", *TRAIN],
+        ],
+    }
+    code, result, said = cards.step("run-arm64", given, limit_seconds=2000)
+    assert code == 0, said
+    state = json.loads(result["stdout"][1])
+    assert state["architecture"] == "aarch64"
+    assert not [store for store in state["stores"] if store.startswith("dist")], "PyPI's wheel has no distributed store"
+    (here,) = training_job.run(1, 0, TRAIN, tmp_path)
+    expected = [event["train_loss"] for event in here if event["event"] == "epoch"]
+    assert losses(result["stdout"][2].splitlines()) == pytest.approx(expected, abs=1e-3)
