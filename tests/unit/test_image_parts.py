@@ -1,13 +1,14 @@
 """The pure and the small parts of making an image: partition tables, package lists, safe files, the emulator's arguments."""
 
 import fcntl
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import image_package
 import pytest
-from images import card, debian, host, qemu, rpios, seed
+from images import card, debian, figures, host, qemu, rpios, seed
 
 from harness.errors import BadInputError
 
@@ -188,3 +189,12 @@ def test_how_far_a_boot_came_is_told(tmp_path: Path) -> None:
     assert qemu.reached(console) == "the kernel ran"
     console.write_text("Linux version 6.1\nsystemd[1]: up\n[FAILED] Failed to start x.service\n")
     assert qemu.reached(console) == "systemd was up; failed: Failed to start x.service"
+
+
+def test_figures_merge_and_stand_beside_their_bars(tmp_path: Path) -> None:
+    figures.record(tmp_path, {"node_seconds": {"pi01": 1.0}, "base_build_seconds": 800.0})
+    figures.record(tmp_path, {"node_seconds": {"pi02": 2.0}})
+    known = json.loads((tmp_path / figures.NAME).read_text())
+    assert known == {"node_seconds": {"pi01": 1.0, "pi02": 2.0}, "base_build_seconds": 800.0}
+    rows = {row["name"]: (row["seconds"], row["held"]) for row in figures.bars(known)}
+    assert rows == {"base_build_seconds": (800.0, False), "node_seconds": (2.0, True)}

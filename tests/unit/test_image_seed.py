@@ -65,12 +65,13 @@ def test_no_nodes_at_all_is_an_error() -> None:
 
 def test_cloud_init_gets_one_user_with_keys_and_no_password() -> None:
     node = seed.Node.parse(given(gateway="10.0.0.254", nameservers=["10.0.0.253"]))
-    files = seed.cloud_init(node, "harness-pi01-1")
+    files = seed.cloud_init(node, "harness-pi01-1", rpios=False)
     assert files["user-data"].startswith("#cloud-config\n")
     user_data = json.loads(files["user-data"].split("\n", 1)[1])
     (user,) = user_data["users"]
     assert user["ssh_authorized_keys"] == [KEY]
     assert user["lock_passwd"] is True
+    assert user["uid"] == 1000
     assert user_data["ssh_pwauth"] is False
     assert user_data["ssh_deletekeys"] is False
     assert json.loads(files["meta-data"]) == {"instance-id": "harness-pi01-1", "local-hostname": "pi01"}
@@ -78,6 +79,13 @@ def test_cloud_init_gets_one_user_with_keys_and_no_password() -> None:
     assert interface["addresses"] == ["10.0.0.1/24"]
     assert interface["routes"] == [{"to": "0.0.0.0/0", "via": "10.0.0.254"}]
     assert interface["optional"] is True
+
+
+def test_raspberry_pi_os_keeps_the_number_of_its_own_user() -> None:
+    files = seed.cloud_init(seed.Node.parse(given()), "harness-pi01-1", rpios=True)
+    user_data = json.loads(files["user-data"].split("\n", 1)[1])
+    assert "uid" not in user_data["users"][0]
+    assert user_data["enable_ssh"] is True
 
 
 def test_with_dhcp_the_address_is_left_to_the_reservation() -> None:

@@ -24,6 +24,7 @@ STEPS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
     "stop": steps.stop,
     "run-arm64": steps.run_arm64,
     "write": steps.write,
+    "figures": steps.figures,
     "populate": populate,
     "enter": enter,
 }

@@ -19,3 +19,23 @@ def record(output: Path, figures: Mapping[str, object]) -> None:
         for name, value in figures.items():
             known[name] = {**known.get(name, {}), **value} if isinstance(value, Mapping) else value
         write_whole(path, (json.dumps(known, indent=1, sort_keys=True) + "\n").encode())
+
+
+# What each step may take on two cores that do nothing else, in seconds.
+BARS = {
+    "base_build_seconds": 720.0,
+    "base_cached_seconds": 10.0,
+    "node_seconds": 5.0,
+    "raspi3b_ssh_seconds": 240.0,
+}
+
+
+def bars(figures: Mapping[str, object]) -> list[dict[str, object]]:
+    """Every figure that has been measured beside its bar; of the nodes, the slowest."""
+    rows: list[dict[str, object]] = []
+    for name, bar in BARS.items():
+        value = figures.get(name)
+        seconds = max(value.values(), default=None) if isinstance(value, Mapping) else value
+        if isinstance(seconds, int | float):
+            rows.append({"name": name, "seconds": seconds, "bar_seconds": bar, "held": seconds <= bar})
+    return rows

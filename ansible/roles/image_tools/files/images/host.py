@@ -152,7 +152,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> bool:
         path.chmod(mode)
         return False
     with whole(path) as temporary:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
         temporary.chmod(mode)
     return True

@@ -89,8 +89,7 @@ def _settle(card: Card, node: seed.Node, instance: str, system: System | None) -
     if system is not None:
         files["ssh"] = ""  # Raspberry Pi OS starts its SSH server where this file is
     if system is None or system.mechanism == CLOUD_INIT:
-        extra = {"enable_ssh": True} if system else None
-        files |= seed.cloud_init(node, f"harness-{node.name}-{instance}", extra)
+        files |= seed.cloud_init(node, f"harness-{node.name}-{instance}", rpios=system is not None)
     else:
         files["firstrun.sh"] = seed.firstrun(node, system.boot_mount)
         parameters = f"{parameters} {seed.firstrun_parameters(system.boot_mount)}"

@@ -136,8 +136,14 @@ def parse_nodes(given: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
     return nodes
 
 
-def cloud_init(node: Node, instance: str, extra: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """The NoCloud files of a node by name. JSON is YAML, so nothing needs quoting; `instance` tells first boots apart."""
+def cloud_init(node: Node, instance: str, *, rpios: bool) -> dict[str, str]:
+    """The NoCloud files of a node by name. JSON is YAML, so nothing needs quoting; `instance` tells first boots apart.
+
+    Raspberry Pi OS renames its own first user and starts its SSH server where asked; on Debian the number of the user is
+    fixed, since it owns what is baked into the image.
+    """
+    own: dict[str, Any] = {"enable_ssh": True} if rpios else {}
+    number = {} if rpios else {"uid": 1000}
     user_data = {
         "hostname": node.name,
         "preserve_hostname": False,
@@ -145,7 +151,7 @@ def cloud_init(node: Node, instance: str, extra: Mapping[str, Any] | None = None
         "users": [
             {
                 "name": node.user,
-                "uid": 1000,
+                **number,
                 "shell": "/bin/bash",
                 "groups": "sudo",
                 "sudo": "ALL=(ALL) NOPASSWD:ALL",
@@ -162,7 +168,7 @@ def cloud_init(node: Node, instance: str, extra: Mapping[str, Any] | None = None
         "growpart": {"mode": "auto", "devices": ["/"]},
         "resize_rootfs": True,
         "apt": {"preserve_sources_list": True},
-        **(extra or {}),
+        **own,
     }
     return {
         "user-data": "#cloud-config\n" + _json(user_data),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from . import node as nodes
 from .assemble import Baked, assemble
 from .debian import DebianBase, build_root, read_packages
 from .device import Request, write_image
-from .figures import record
+from .figures import NAME, bars, record
 from .host import StepError, run, write_whole
 
 
@@ -163,3 +164,14 @@ def write(given: Mapping[str, Any]) -> dict[str, Any]:
     """Write an image to a card."""
     written = write_image(Request.parse(given))
     return {"changed": True, **written}
+
+
+def figures(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured when the images of an output directory were made, beside the bars."""
+    path = Path(given["output"]) / NAME
+    if not path.is_file():
+        raise BadInputError(
+            f"{path}: nothing was measured", "make images: ansible-playbook ansible/playbooks/image.yml"
+        )
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return {"figures": measured, "bars": bars(measured)}
