@@ -64,7 +64,9 @@ def test_alone_it_is_bit_for_bit_what_no_store_computes(tmp_path: Path) -> None:
 
 
 def test_half_precision_on_the_wire_rounds_and_no_more(tmp_path: Path) -> None:
-    exact, rounded = (run(2, options(12, "--epochs", "2", "--wire", wire), tmp_path) for wire in ("float32", "float16"))
+    exact, rounded = (
+        run(2, options(12, "--epochs", "2", "--wire", wire), tmp_path) for wire in ("float32", "bfloat16")
+    )
     assert len({events[-1]["weights_sha256"] for events in rounded}) == 1
     assert rounded[0][-1]["weights_sha256"] != exact[0][-1]["weights_sha256"]
     assert rounded[0][-2]["validation_loss"] == pytest.approx(exact[0][-2]["validation_loss"], rel=1e-3)
@@ -81,7 +83,7 @@ def test_averaging_now_and_then_ends_every_epoch_with_one_model(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "asked", ["--kvstore none --wire float16", "--kvstore allreduce --wire float16 --synchronise-every 2"]
+    "asked", ["--kvstore none --wire bfloat16", "--kvstore allreduce --wire bfloat16 --synchronise-every 2"]
 )
 def test_what_a_store_cannot_do_is_refused(tmp_path: Path, asked: str) -> None:
     process = training_job.start([*options(8), *asked.split()], {}, tmp_path)

@@ -18,7 +18,7 @@ _STORES = {
 NAMES = tuple(_STORES)
 
 
-WIRES = ("float32", "float16")
+WIRES = ("float32", "bfloat16")
 
 
 def environment(name: str) -> dict[str, str]:

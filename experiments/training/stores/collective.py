@@ -32,7 +32,7 @@ class CollectiveStore(Store):
     """All workers are peers; `rank` is the launch order.
 
     `synchronise_every` above 1 averages the workers' values every so many steps and at the end of an epoch, in between
-    everybody trains alone (local SGD). `wire` float16 halves the bytes and rounds the gradients. Neither is the
+    everybody trains alone (local SGD). `wire` bfloat16 halves the bytes and rounds the gradients. Neither is the
     mathematics of one worker any more.
     """
 
@@ -45,7 +45,7 @@ class CollectiveStore(Store):
                 f"values cannot be averaged as {wire}: they would lose what single steps change",
                 "use --wire float32, or --synchronise-every 1",
             )
-        self._kind: type[Part] = Averaged if synchronise_every > 1 else Halved if wire == "float16" else Summed
+        self._kind: type[Part] = Averaged if synchronise_every > 1 else Halved if wire == "bfloat16" else Summed
         self._every = synchronise_every
         self._alone = 0
         """Steps since the workers had the same values."""

@@ -33,29 +33,22 @@ class Exchange:
         sending = peers(rank, links.workers)
         self._links = [links.to(channel, peer) for peer in sending]
         self._shards = [self._part(peer) for peer in sending]
-        self.parts = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
-        """What each worker has for it, by rank."""
-        self._rows = [_bytes(self.parts[peer]) for peer in sending]
+        self._parts: Flat = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
+        self._rows = [_bytes(self._parts[peer]) for peer in sending]
 
     def scatter(self, values: Flat) -> None:
         """Send everybody their shard of this worker's values, which stay untouched until `gather` has returned."""
         view = _bytes(values)
         for link, shard in zip(self._links, self._shards, strict=True):
             link.send(view[shard])
-        self.parts[self.rank] = values[self.own]
+        self._parts[self.rank] = values[self.own]
 
     def collect(self) -> Flat:
-        """Wait for everybody's values for the own shard, and add them up in the order of ranks.
-
-        float16 is added up in float32, and everything else in its own type.
-        """
+        """Wait for everybody's values for the own shard: a row for each worker, by rank, until the next `scatter`."""
         # the successor sent to this worker last: when its values are here, so are the others', without waiting for each
         for link, row in zip(self._links, self._rows, strict=True):
             link.receive(row)
-        total: Flat = self.parts[0].astype(np.float32 if self.parts.dtype == np.float16 else self.parts.dtype)
-        for part in self.parts[1:]:
-            np.add(total, part, out=total)
-        return total
+        return self._parts
 
     def share(self, values: Flat) -> None:
         """Send everybody the own shard of `values`, which stays untouched until the next `collect` has returned."""
@@ -78,7 +71,7 @@ class Exchange:
         """All phases at once; the sum over all workers, the same bits everywhere."""
         total = np.empty_like(values)
         self.scatter(values)
-        total[self.own] = self.collect()
+        total[self.own] = added(self.collect())
         self.share(total)
         self.gather(total)
         self.flush()
@@ -87,6 +80,14 @@ class Exchange:
     def _part(self, rank: int) -> slice:
         """A shard in bytes."""
         return slice(self._bounds[rank] * self._width, self._bounds[rank + 1] * self._width)
+
+
+def added(rows: Flat) -> Flat:
+    """The sum over rows, first to last: one order of rounding, however the numbers lie in memory."""
+    total: Flat = rows[0].copy()
+    for row in rows[1:]:
+        np.add(total, row, out=total)
+    return total
 
 
 def _bytes(values: Flat) -> memoryview:

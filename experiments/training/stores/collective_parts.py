@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import collective_bfloat16 as bfloat16
 from .base import Parameter
-from .collective_exchange import Exchange
+from .collective_exchange import Exchange, added
 from .collective_links import Links
 from .collective_memory import Memory
-
-_HALF_SCALE = np.float32(256)
-"""float16 resolves 6e-8 at the least, which small gradients need to be lifted over; its largest number is 65504."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Step:
 class Part(ABC):
     """One buffer: values, gradients, and where its exchange stands."""
 
-    dtype: type[np.generic] = np.float32
+    dtype: type[np.generic] = np.float32  # on the wire
 
     def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
         self._value = Memory(parameter.value)
@@ -80,7 +78,7 @@ class Summed(Part):
         self._exchange.scatter(self._gradient.settled())
 
     def _renew(self, step: Step) -> bool:
-        total = self._exchange.collect()
+        total = added(self._exchange.collect())
         total *= np.float32(step.learning_rate / (step.batch_size * step.workers))
         values = self._value.settled()
         values[self._exchange.own] -= total
@@ -105,9 +103,9 @@ class Averaged(Part):
 
     def average(self) -> None:
         """Collect, and send the means of the own shard."""
-        total = self._exchange.collect()
+        rows = self._exchange.collect()
         values = self._value.settled()
-        values[self._exchange.own] = total / np.float32(len(self._exchange.parts))
+        values[self._exchange.own] = added(rows) / np.float32(len(rows))
         self._exchange.share(values)
 
     def average_now(self) -> None:
@@ -118,26 +116,33 @@ class Averaged(Part):
 
 
 class Halved(Part):
-    """As `Summed`, but gradients and their mean travel as float16, so half the bytes: rounded, though added in float32."""
+    """As `Summed`, but gradients and their sum travel as bfloat16: half the bytes, 8 bits of precision, float32's range.
 
-    dtype = np.float16
+    They are added up in float32. (IEEE's float16 would keep 11 bits, but NumPy converts it element by element: measured
+    at 5 ms of processor time a step for LeNet-5, more than the bytes cost.)
+    """
+
+    dtype = np.uint16
 
     def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
         super().__init__(parameter, links, channel)
-        self._wire = np.zeros(parameter.value.size, np.float16)
+        self._wire = np.zeros(parameter.value.size, np.uint16)
         self._rate = np.float32(0)
 
     def _send(self, step: Step) -> None:
-        self._wire[:] = self._gradient.settled() * np.float32(_HALF_SCALE / step.batch_size)
+        bfloat16.encode(self._gradient.settled(), self._wire)
         self._exchange.scatter(self._wire)
 
     def _renew(self, step: Step) -> bool:
-        self._rate = np.float32(step.learning_rate / _HALF_SCALE)
-        self._wire[self._exchange.own] = self._exchange.collect() / np.float32(step.workers)
+        self._rate = np.float32(step.learning_rate / (step.batch_size * step.workers))
+        total = added(bfloat16.decode(self._exchange.collect()))
+        bfloat16.encode(total, self._wire[self._exchange.own])
         self._exchange.share(self._wire)
         return True
 
     def _take(self) -> None:
         self._exchange.gather(self._wire)
+        change = bfloat16.decode(self._wire)
+        change *= self._rate
         values = self._value.settled()
-        values -= self._wire * self._rate
+        values -= change
