@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +95,14 @@ class Rig:
                 role = values.get("DMLC_ROLE", "")
                 found.append(Process(int(directory.name), node, role, values.get("HARNESS_WORKER_RANK", "0")))
         return found
+
+    def processes(self) -> int:
+        """How many processes all nodes have."""
+        count = 0
+        for directory in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                count += (directory / "ns" / "net").stat().st_ino in self._namespaces
+        return count
 
     def rank(self, role: str, number: str = "0") -> Process:
         """The process of one rank; waits until it is there."""
