@@ -58,8 +58,8 @@ class Machine:
 
     @property
     def has_disk(self) -> bool:
-        """Whether the node's disk was finished."""
-        return self._finished.is_file()
+        """Whether the node's disk was finished, and the root file system below it is still cached."""
+        return self._finished.is_file() and (self._directory / "rootfs").is_dir()
 
     def make_disk(self, rootfs: Path, host_key: Path, authorized_key: str) -> None:
         """Give the node a fresh disk over `rootfs`, with its name, host key and the user's key."""
