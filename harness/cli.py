@@ -35,6 +35,7 @@ from harness.manifest import experiment_digest, make_manifest
 from harness.paths import EXPERIMENTS, REPOSITORY
 from harness.placement import place_trial
 from harness.plan import Trial, expand, largest, remaining
+from harness.predict.command import predict
 from harness.preflight import Finding, check_cluster, fit_nodes, probe_nodes, require
 from harness.progress import Progress
 from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
@@ -336,6 +337,7 @@ def _print_plan(declared: Experiment, cluster: Cluster, as_json: bool) -> None:
     out.print(table)
 
 
+app.command("predict")(predict)
 app.command("launch", context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(
     launch_verb(_cluster)
 )

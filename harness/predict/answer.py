@@ -1,0 +1,89 @@
+"""Answer a question from a run directory: read, fit, draw, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from harness.console import err, out
+from harness.errors import BadInputError
+from harness.predict.figure import draw
+from harness.predict.fit import RANGE_PERCENTILES
+from harness.predict.forecast import Forecast, forecast, show_rate
+from harness.predict.measurements import Measured, measured_series
+from harness.predict.question import Question
+from harness.predict.terminal import forecast_json, forecast_text
+from harness.report.analysis import Analysis, analyse
+from harness.report.load import load_run
+from harness.store import RunPaths, write_atomically
+
+
+def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
+    """Print the forecast of every series of a run, as tables or JSON, and write `prediction.svg` and `.png` to its figures.
+
+    Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is not known.
+    """
+    data = load_run(paths)
+    analysis = analyse(data.trials, data.epochs, data.telemetry, data.manifest, notes=data.notes)
+    link = question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
+    fitted, too_small = _enough(measured_series(analysis, data.trials, data.epochs), paths)
+    forecasts = [forecast(each, link, question) for each in fitted]
+    if question.link_bits_per_second and all(one.fit.link_bits_per_second is None for one in forecasts):
+        raise BadInputError(
+            "--link: what the wire costs is not known: no link, or no bytes, of this run's nodes",
+            "name the link that it was measured on with --measured-link 100mbit; a local cluster has none",
+        )
+    drawn = _write_figure(forecasts, question, paths)
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(forecasts, question, paths, link), indent=2, allow_nan=False) + "\n")
+    else:
+        _print(forecasts, question, analysis, link)
+        out.print(f"figure: {drawn}", markup=False, soft_wrap=True)
+    for each in too_small:
+        err.print(f"left out: {each.label}: one cluster size only ({each.sizes[0]})", markup=False, soft_wrap=True)
+
+
+def _enough(series: tuple[Measured, ...], paths: RunPaths) -> tuple[list[Measured], list[Measured]]:
+    """The series with at least two cluster sizes, and the others; raises BadInputError where there is none of the first."""
+    fitted = [each for each in series if len(each.sizes) > 1]
+    if not fitted:
+        sizes = sorted({size for each in series for size in each.sizes})
+        seen = f"only {', '.join(map(str, sizes))} per series" if sizes else "none with a time per step"
+        raise BadInputError(
+            f"{paths.root}: a cost model needs at least 2 measured cluster sizes of one series, there is {seen}",
+            "sweep more of them, e.g. harness sweep ... --nodes 1,2,4,8",
+        )
+    return fitted, [each for each in series if len(each.sizes) < 2]
+
+
+def _write_figure(forecasts: list[Forecast], question: Question, paths: RunPaths) -> Path:
+    svg, png = draw(forecasts, question.threshold)
+    target = paths.figures / "prediction.svg"
+    paths.figures.mkdir(exist_ok=True)
+    write_atomically(target, svg)
+    write_atomically(target.with_suffix(".png"), png)
+    return target
+
+
+def _print(forecasts: list[Forecast], question: Question, analysis: Analysis, link: float | None) -> None:
+    measured_on = f", measured on {show_rate(link)}" if link else ""
+    out.print(Text(f"{analysis.facts.experiment}{measured_on}", style="bold"))
+    if analysis.facts.emulation:
+        out.print(Text(analysis.facts.emulation, style="dim"))
+    for one in forecasts:
+        out.print()
+        out.print(forecast_text(one, question))
+
+
+def _as_json(forecasts: list[Forecast], question: Question, paths: RunPaths, link: float | None) -> dict[str, Any]:
+    return {
+        "run": str(paths.root),
+        "measured_link_bits_per_second": link,
+        "threshold": question.threshold,
+        "range_percentiles": list(RANGE_PERCENTILES),
+        "series": [forecast_json(one) for one in forecasts],
+    }

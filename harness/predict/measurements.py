@@ -1,0 +1,100 @@
+"""From a run's tables to the points that the cost model is fitted to. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.predict.fit import Point
+from harness.report.analysis import Analysis
+
+_BATCH = "batch_size"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The points of one curve; curves that differ only in their batch size are one, for they share their costs."""
+
+    label: str
+    control: bool
+    points: tuple[Point, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Cluster sizes measured, ascending."""
+        return tuple(sorted({point.nodes for point in self.points}))
+
+
+def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Measured, ...]:
+    """The series of a run that have a time per step, with their points.
+
+    `trials` and `epochs` have the columns of the CSVs (docs/design.md). Trials that failed or are suspect are left out, as is
+    what a shared loopback interface counted.
+    """
+    rows = analysis.trials[~analysis.trials["suspect"]].dropna(subset=["step_seconds", "worker_batch"])
+    rows = rows[rows["step_seconds"] > 0].set_index("trial")
+    shared = analysis.facts.kind == "local"
+    rows = rows.assign(
+        busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
+        shards=serving_nodes(trials),
+    )
+    grouped: dict[tuple[str, ...], list[int]] = {}
+    for one in analysis.series:
+        grouped.setdefault(_without_batch(one.values, analysis.parameters), []).append(one.index)
+    found = []
+    for members in grouped.values():
+        there = rows[rows["series"].isin(members)]
+        if not there.empty:
+            first = analysis.series[members[0]]
+            label = first.label if len(members) == 1 else f"{first.label} and other batch sizes"
+            found.append(Measured(label, first.control, _points(there)))
+    return tuple(found)
+
+
+def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
+    """By trial: bytes a step that the busiest worker's node sent, or received where that is more."""
+    wanted = ("trial", "rank", "epoch", "steps", "bytes_sent", "bytes_received")
+    if any(name not in epochs for name in wanted):
+        return pd.Series(dtype=float)
+    rows = epochs.drop_duplicates(["trial", "epoch", "rank"], keep="last").dropna(subset=list(wanted))
+    ranks = rows.groupby(["trial", "rank"])[["steps", "bytes_sent", "bytes_received"]].sum()
+    most = ranks[["bytes_sent", "bytes_received"]].max(axis="columns") / ranks["steps"].where(ranks["steps"] > 0)
+    return most.groupby("trial").max()
+
+
+def serving_nodes(trials: pd.DataFrame) -> pd.Series:
+    """By trial: how many nodes serve parameters; a store without servers has a share of them on every node."""
+    rows = trials.drop_duplicates("trial", keep="last").set_index("trial")
+    nodes = pd.to_numeric(rows["nodes"], errors="coerce")
+    servers = pd.to_numeric(rows["servers"], errors="coerce") if "servers" in rows else nodes
+    return servers.where(servers > 0, nodes)
+
+
+def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
+    batch = rows["worker_batch"].round()
+    return tuple(
+        Point(
+            nodes=int(there["nodes"].iloc[0]),
+            batch=float(there["worker_batch"].median()),
+            step_seconds=float(there["step_seconds"].median()),
+            own_seconds=_positive(there["compute_step_seconds"]),
+            busiest_bytes=_positive(there["busiest_bytes"]),
+            shards=int(there["shards"].median()),
+            trials=len(there),
+        )
+        for _, there in rows.groupby([rows["nodes"], batch])
+    )
+
+
+def _positive(column: pd.Series) -> float | None:
+    value = float(column.astype(float).median()) if column.notna().any() else math.nan
+    return value if np.isfinite(value) and value > 0 else None
+
+
+def _without_batch(values: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    named: Mapping[str, str] = dict(zip(names, values, strict=True))
+    return tuple(value for name, value in named.items() if name != _BATCH)
