@@ -92,6 +92,27 @@ def test_what_a_store_cannot_do_is_refused(tmp_path: Path, asked: str) -> None:
     assert training_job.events(output)[-1]["event"] == "error"
 
 
+def test_gluons_trainer_trains_over_the_plug_in(tmp_path: Path) -> None:
+    found = []
+    for workers in (1, 2, 3):
+        port = collective_job.free_ports(workers)
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
+        ranks = [
+            subprocess.Popen(
+                [training_job.runtime_python(), str(Path(__file__).with_name("collective_gluon.py"))],
+                env={**own, "OMP_NUM_THREADS": "1", **environment(workers, rank, port)},
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(workers)
+        ]
+        outputs = [rank.communicate(timeout=training_job.LIMIT_SECONDS)[0].strip().splitlines()[-1] for rank in ranks]
+        assert len(set(outputs)) == 1
+        found.append([float(number) for number in outputs[0].split()])
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-5)
+
+
 def test_a_killed_worker_ends_all_with_an_error_within_seconds(tmp_path: Path) -> None:
     port = collective_job.free_ports(3)
     long = options(8, "--epochs", "100000", "--no-validation")
