@@ -36,7 +36,7 @@ from harness.paths import EXPERIMENTS, REPOSITORY
 from harness.placement import place_trial
 from harness.plan import Trial, expand, largest, remaining
 from harness.predict.command import predict
-from harness.preflight import Finding, check_cluster, fit_nodes, probe_nodes, require
+from harness.preflight import Finding, check_cluster, fit_nodes, probe_nodes, require, warnings_of
 from harness.progress import Progress
 from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
 from harness.sweep import Policy, Sweep, check_programs
@@ -179,6 +179,8 @@ def sweep(
     with Session(cluster) as session, ExitStack() as stack:
         preflight = probe_nodes(session, used, code)
         require(preflight, trials, cluster, run=run)
+        for finding in warnings_of(preflight):
+            err.print(f"warning: {finding.node}: {finding.detail}", style="yellow", markup=False, soft_wrap=True)
         # Nodes that may stand in for ones in quarantine.
         spare = [node for node in cluster.nodes if node not in used] if retries else []
         fit = fit_nodes(probe_nodes(session, spare, code), trials, cluster) if spare else []

@@ -109,6 +109,11 @@ def require(
         raise BadInputError(f"{detail}{more}", first.remedy)
 
 
+def warnings_of(preflight: Preflight) -> list[Finding]:
+    """What does not forbid a start, but should be known to who reads the results."""
+    return [f for probed in preflight.probed for f in node_findings(probed, "") if f.level == "warning"]
+
+
 def fit_nodes(preflight: Preflight, trials: Sequence[Trial], cluster: Cluster) -> list[Node]:
     """The nodes that could run these trials."""
     return [probed.node for probed in preflight.probed if not _obstacles(probed, trials, cluster, None)]
