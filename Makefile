@@ -77,6 +77,10 @@ image: setup image-packages ## Install what making and proving SD card images ne
 test: runtime virtual-packages image-packages $(VENV)/.with-test ## Run the whole test suite (as root: the virtual cluster too)
 	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest $(PYTEST_ARGUMENTS)
 
+.PHONY: bench
+bench: setup virtual-packages ## Measure the project's promises on virtual nodes (as root): one table, and build/bench.json
+	$(BIN)/python -m tests.bench $(BENCH_ARGUMENTS)
+
 .PHONY: lint
 lint: setup $(VENV)/.with-lint ## Check style, types and playbooks
 	$(BIN)/ruff format --check .

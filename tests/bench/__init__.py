@@ -1,0 +1,1 @@
+"""`make bench`: the project's promises, measured in one run on this machine. See docs/bench.md."""

@@ -1,0 +1,138 @@
+"""Figures out of a run directory. Pure but for reading it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.store import RunPaths
+
+
+class IncomparableError(Exception):
+    """A trial gives no figure; the message says why."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the workers of one trial did while all of them trained, the first epoch left out."""
+
+    images_per_second: float
+    """Of all workers together."""
+    step_seconds: float
+    cpu_seconds: float
+    """Of one step on one worker."""
+    wait_seconds: float | None
+    """Stood still for the store, of one step on one worker; None where the program cannot tell."""
+    bytes_sent: float
+    """By one node in one step."""
+
+
+def rate_of(epochs: pd.DataFrame) -> Rate:
+    """The rate of one trial from its rows of epochs.csv.
+
+    Of each worker those epochs count whose middle lies where every worker was past its first epoch and none had ended: workers
+    that do not wait for each other start and end at different times. Raises IncomparableError where a worker has no such epoch.
+    """
+    ends = pd.to_datetime(epochs["time"]).map(lambda moment: moment.timestamp())
+    middles = ends - (epochs["train_seconds"] + epochs["validation_seconds"]) / 2
+    begin = ends[epochs["epoch"] == 1].max()
+    end = ends[epochs["epoch"] == epochs["epoch"].max()].min()
+    counted = epochs[(epochs["epoch"] > 1) & (middles >= begin) & (middles <= end)]
+    by_rank = counted.groupby("rank")
+    if len(by_rank) < epochs["rank"].nunique():
+        raise IncomparableError("its workers did not train at the same time: give it more epochs")
+    sums = by_rank[["images", "train_seconds", "steps"]].sum()
+    steps = counted["steps"].sum()
+    waited = counted["wait_seconds"]
+    return Rate(
+        images_per_second=float((sums["images"] / sums["train_seconds"]).sum()),
+        step_seconds=float((sums["train_seconds"] / sums["steps"]).mean()),
+        cpu_seconds=float(counted["cpu_seconds"].sum() / steps),
+        wait_seconds=None if waited.isna().any() else float(waited.sum() / steps),
+        bytes_sent=float(counted["bytes_sent"].sum() / steps),
+    )
+
+
+@dataclass(frozen=True)
+class Series:
+    """The trials of one variant, by repeat; `faults` says why a repeat has none."""
+
+    rates: dict[int, Rate]
+    faults: tuple[str, ...]
+
+    @property
+    def images_per_second(self) -> dict[int, float]:
+        """By repeat."""
+        return {repeat: rate.images_per_second for repeat, rate in self.rates.items()}
+
+
+def read_series(run: Path) -> dict[str, Series]:
+    """Every variant of a run with one cluster size."""
+    paths = RunPaths(run)
+    trials, epochs = pd.read_csv(paths.trials), pd.read_csv(paths.epochs)
+    found: dict[str, Series] = {}
+    for variant, rows in trials.groupby("variant", sort=False):
+        rates: dict[int, Rate] = {}
+        faults: list[str] = []
+        for _, row in rows.iterrows():
+            try:
+                if row["status"] == "failed":
+                    raise IncomparableError(f"failed: {row['failure']}")
+                rates[int(row["repeat"])] = rate_of(epochs[epochs["trial"] == row["trial"]])
+            except IncomparableError as fault:
+                faults.append(str(fault))
+        found[str(variant)] = Series(rates, tuple(faults))
+    return found
+
+
+@dataclass(frozen=True)
+class Start:
+    """How one sweep of one trial began; seconds from the start of the harness's process."""
+
+    manifest: float
+    """Nodes connected, looked at and held, the run directory made."""
+    launched: float
+    """The first trial handed to its nodes."""
+    programs: float
+    """The last worker's program began, as it says itself."""
+    ready: float
+    """The last worker was about to train."""
+    slowest: float
+    """The longest that any worker took for itself: imports, data, store."""
+
+    @property
+    def overhead(self) -> float:
+        """What the harness added to the slowest worker's own start."""
+        return self.ready - self.slowest
+
+
+def start_of(run: Path, began: float) -> Start:
+    """How the run's only trial began, where the harness was started at `began` (Unix time)."""
+    paths = RunPaths(run)
+    trial = pd.read_csv(paths.trials).iloc[0]
+    if trial["status"] == "failed":
+        raise IncomparableError(f"failed: {trial['failure']}")
+    ready = [event for event in _events(paths, str(trial["trial"])) if event["event"] == "ready"]
+    own = [event["import_seconds"] + event["data_seconds"] + event["store_seconds"] for event in ready]
+    at = [_seconds(event["time"]) - began for event in ready]
+    return Start(
+        manifest=paths.manifest.stat().st_mtime - began,
+        launched=_seconds(str(trial["started_at"])) - began,
+        programs=max(moment - seconds for moment, seconds in zip(at, own, strict=True)),
+        ready=max(at),
+        slowest=max(own),
+    )
+
+
+def _events(paths: RunPaths, trial: str) -> list[dict[str, Any]]:
+    text = (paths.trial(trial) / "events.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

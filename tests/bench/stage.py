@@ -1,0 +1,98 @@
+"""Where the measurements are made: a virtual cluster of their own, the harness and the playbooks as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.paths import ANSIBLE, REPOSITORY
+
+NAME = "bench"
+SUBNET = "10.91.0.0/24"
+LINK = "100mbit"
+PROFILE = "pi3"
+_COMMAND_SECONDS = 3600
+_CHANGED = re.compile(r"\bchanged=(\d+)")
+
+
+class BenchError(Exception):
+    """A step failed; the message says which, and ends with what it printed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended well."""
+
+    output: str
+    began: float
+    """Unix time just before it was started."""
+    seconds: float
+
+    @property
+    def changed(self) -> int:
+        """Of a playbook: the hosts' `changed`, summed."""
+        return sum(int(count) for count in _CHANGED.findall(self.output))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What all parts share."""
+
+    nodes: int
+    repeats: int
+    quick: bool
+    output: Path
+    torch_wheel: Path | None
+
+    @property
+    def inventory(self) -> Path:
+        """The cluster's inventory; it must be up."""
+        return Path(self.harness("cluster", "inventory", "--name", NAME).output.splitlines()[-1])
+
+    def harness(self, *arguments: str | Path) -> Done:
+        """Run a verb of the harness."""
+        return self.run(sys.executable, "-m", "harness.cli", *map(str, arguments))
+
+    def playbook(self, extra: Mapping[str, object] | None = None) -> Done:
+        """Run site.yml on the cluster, with extra variables."""
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), str(ANSIBLE / "playbooks" / "site.yml")]
+        command += ["-e", json.dumps(extra)] if extra else []
+        return self.harness("cluster", "exec", "--name", NAME, "--", *command)
+
+    def sweep(self, experiment: Path, *arguments: str) -> tuple[Path, Done]:
+        """Run an experiment on the cluster; its run directory."""
+        results = self.output / "runs"
+        done = self.harness(
+            "sweep", experiment, "-i", self.inventory, "-o", results, "--start-timeout", "400", "-q", *arguments
+        )
+        return (results / experiment.stem / "latest").resolve(), done
+
+    def run(self, *command: str) -> Done:
+        """Run a command to its end, its output kept in the log. Raises BenchError unless it ends with 0."""
+        shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
+        print(f"  {shown}"[:160], file=sys.stderr, flush=True)
+        began, start = time.time(), time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "160"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        seconds = time.monotonic() - start
+        with (self.output / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(command)}\n{done.stdout}\n[{seconds:.1f} s, exit {done.returncode}]\n\n")
+        if done.returncode:
+            raise BenchError(f"{shown}: exit code {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-15:]))
+        return Done(done.stdout, began, seconds)

@@ -1,0 +1,118 @@
+"""What each store keeps of the throughput that the same nodes have when they train independently at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+from harness.paths import EXPERIMENTS
+from tests.bench.measures import Series, read_series
+from tests.bench.row import Bar, Row, at_least, at_most, ratio_row
+from tests.bench.stage import LINK, Stage
+
+CONTROL, OURS, STOCK, TORCH = "none", "allreduce", "stock", "torch_ddp"
+BASELINES = EXPERIMENTS / "baselines.yaml"
+BATCH = 64
+FLOAT_BYTES = 4
+# TCP payload of a full Ethernet frame, by what the frame takes on the wire (preamble, headers, checksum, gap).
+PAYLOAD_SHARE = 1448 / 1538
+LINK_BITS = {"100mbit": 100e6}[LINK]
+
+
+@dataclass(frozen=True)
+class Load:
+    """How long to train one model; the control does not wait for its slowest to start, so it gets more epochs."""
+
+    model: str
+    parameters: int
+    steps: int
+    epochs: int
+    control_epochs: int
+    kept: Bar | None
+
+
+LOADS = (
+    Load("lenet5", 61_706, steps=40, epochs=3, control_epochs=8, kept=at_least(0.70)),
+    Load("lenet", 431_080, steps=6, epochs=3, control_epochs=8, kept=None),
+)
+QUICK_LOADS = (
+    Load("lenet5", 61_706, steps=15, epochs=2, control_epochs=10, kept=at_least(0.70)),
+    Load("lenet", 431_080, steps=4, epochs=2, control_epochs=6, kept=None),
+)
+
+
+def measure(stage: Stage) -> Iterator[Row]:
+    """Sweep the baselines with each model, all variants of a repeat next to each other."""
+    for load in QUICK_LOADS if stage.quick else LOADS:
+        experiment = _experiment(stage, load)
+        variants = [] if stage.torch_wheel else _all_but_torch(experiment)
+        run, _ = stage.sweep(
+            experiment,
+            *("--nodes", str(stage.nodes), "--repeats", str(stage.repeats)),
+            *(word for name in variants for word in ("--variant", name)),
+        )
+        yield from rows(load, stage.nodes, read_series(run))
+
+
+def rows(load: Load, nodes: int, series: Mapping[str, Series]) -> Iterator[Row]:
+    """The table's lines of one model; pure."""
+    where = f"{load.model} at {nodes} nodes"
+    for name, one in series.items():
+        yield Row(f"{where}: {name}", "images/s", list(one.images_per_second.values()), note=_detail(one))
+    rates = {name: one.images_per_second for name, one in series.items()}
+    control, ours = rates[CONTROL], rates[OURS]
+    for name, rate in rates.items():
+        if name != CONTROL:
+            yield ratio_row(f"{where}: kept by {name}", rate, control, load.kept if name == OURS else None)
+    yield ratio_row(f"{where}: {OURS} / {STOCK}", ours, rates[STOCK], at_least(3.0) if load.model == "lenet" else None)
+    missing = "" if TORCH in rates else "no PyTorch for the nodes: docs/bench.md"
+    yield ratio_row(f"{where}: {OURS} / PyTorch DDP", ours, rates.get(TORCH, {}), at_least(2.0), missing)
+    if load.model == "lenet":
+        bound = wire_seconds(load.parameters, nodes)
+        yield Row(
+            f"{where}: {OURS}'s step / the wire's bound",
+            "",
+            [rate.step_seconds / bound for rate in series[OURS].rates.values()],
+            at_most(1.3),
+            f"bound {1000 * bound:.0f} ms: even shards, sums and new values both cross every link",
+        )
+
+
+def wire_seconds(parameters: int, nodes: int) -> float:
+    """Least time in which every node can send its gradients' shards and its own new values."""
+    return 2 * (nodes - 1) / nodes * parameters * FLOAT_BYTES * 8 / (LINK_BITS * PAYLOAD_SHARE)
+
+
+def _experiment(stage: Stage, load: Load) -> Path:
+    """The baselines, cut to the load; the file the run can be made again from."""
+    document = yaml.safe_load(BASELINES.read_text(encoding="utf-8"))
+    document["name"] = f"bench_{load.model}"
+    images = stage.nodes * BATCH * load.steps
+    document["parameters"] |= {"model": load.model, "epochs": load.epochs, "limit": images, "batch_size": BATCH}
+    document["variants"][CONTROL]["parameters"]["epochs"] = load.control_epochs
+    path = stage.output / f"{document['name']}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _all_but_torch(experiment: Path) -> list[str]:
+    return [name for name in yaml.safe_load(experiment.read_text(encoding="utf-8"))["variants"] if name != TORCH]
+
+
+def _detail(series: Series) -> str:
+    if not series.rates:
+        return "; ".join(series.faults)
+    found = list(series.rates.values())
+    waits = [rate.wait_seconds for rate in found if rate.wait_seconds is not None]
+    parts = [
+        f"step {1000 * median(rate.step_seconds for rate in found):.0f} ms",
+        f"CPU {1000 * median(rate.cpu_seconds for rate in found):.1f}",
+        f"wait {1000 * median(waits):.0f}" if waits else "",
+        f"sent {median(rate.bytes_sent for rate in found) / 1000:.0f} kB",
+        *series.faults,
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,117 @@
+"""What is read out of a run directory: rates of workers that train at the same time, and how a sweep began."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.bench import images, stores
+from tests.bench.measures import IncomparableError, Rate, Series, rate_of, start_of
+
+NOON = pd.Timestamp("2026-01-01T12:00:00Z")
+
+
+def epochs(starts: dict[int, float], seconds: dict[int, float], count: int) -> pd.DataFrame:
+    """Workers that begin at `starts` and take `seconds` for each of `count` epochs of 10 steps of 64 images."""
+    rows: list[dict[str, Any]] = [
+        {
+            "rank": rank,
+            "epoch": epoch,
+            "time": (NOON + pd.Timedelta(seconds=start + epoch * seconds[rank])).isoformat(),
+            "steps": 10,
+            "images": 640,
+            "train_seconds": seconds[rank],
+            "validation_seconds": 0.0,
+            "wait_seconds": 0.5,
+            "cpu_seconds": 0.2,
+            "bytes_sent": 1000,
+        }
+        for rank, start in starts.items()
+        for epoch in range(1, count + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_workers_in_step_are_counted_from_the_second_epoch_on() -> None:
+    rate = rate_of(epochs({0: 0.0, 1: 0.01}, {0: 2.0, 1: 2.0}, count=2))
+    assert rate.images_per_second == pytest.approx(2 * 640 / 2.0)
+    assert rate.step_seconds == pytest.approx(0.2)
+    assert rate.cpu_seconds == pytest.approx(0.02)
+    assert rate.wait_seconds == pytest.approx(0.05)
+    assert rate.bytes_sent == pytest.approx(100)
+
+
+def test_only_the_time_in_which_all_train_counts() -> None:
+    table = epochs({0: 0.0, 1: 3.0}, {0: 1.0, 1: 1.0}, count=8)
+    # alone, worker 0 was twice as fast
+    table.loc[(table["rank"] == 0) & (table["epoch"] <= 3), "train_seconds"] = 0.5
+    assert rate_of(table).images_per_second == pytest.approx(2 * 640)
+
+
+def test_workers_that_never_train_together_give_no_rate() -> None:
+    with pytest.raises(IncomparableError, match="same time"):
+        rate_of(epochs({0: 0.0, 1: 60.0}, {0: 1.0, 1: 1.0}, count=4))
+
+
+def test_a_program_that_cannot_tell_its_waiting_has_none() -> None:
+    table = epochs({0: 0.0}, {0: 1.0}, count=2)
+    table["wait_seconds"] = None
+    assert rate_of(table).wait_seconds is None
+
+
+def test_the_overhead_is_what_the_slowest_workers_own_start_leaves(tmp_path: Path) -> None:
+    began = NOON.timestamp()
+    (tmp_path / "trials" / "t").mkdir(parents=True)
+    (tmp_path / "manifest.json").write_text("{}")
+    os.utime(tmp_path / "manifest.json", (began + 1, began + 1))
+    (tmp_path / "trials.csv").write_text("trial,status,started_at\nt,ok,2026-01-01T12:00:01.500Z\n")
+    ready = [
+        {
+            "event": "ready",
+            "time": f"2026-01-01T12:00:{at}Z",
+            "import_seconds": own,
+            "data_seconds": 0,
+            "store_seconds": 1,
+        }
+        for at, own in (("09.000", 4.0), ("10.000", 6.0))
+    ]
+    (tmp_path / "trials" / "t" / "events.jsonl").write_text("\n".join(map(json.dumps, ready)))
+    start = start_of(tmp_path, began)
+    assert (start.manifest, start.launched, start.ready, start.slowest) == pytest.approx((1.0, 1.5, 10.0, 7.0))
+    assert start.programs == pytest.approx(4.0)
+    assert start.overhead == pytest.approx(3.0)
+
+
+def test_the_wires_bound_is_what_the_facts_say() -> None:
+    assert stores.wire_seconds(61_706, 11) == pytest.approx(0.038, abs=0.001)
+
+
+def test_a_store_that_failed_says_why_and_keeps_nothing() -> None:
+    def rate(images_per_second: float) -> Rate:
+        return Rate(images_per_second, 0.1, 0.01, None, 1000)
+
+    series = {
+        "none": Series({1: rate(1000)}, ()),
+        "stock": Series({1: rate(190)}, ()),
+        "allreduce": Series({1: rate(800)}, ()),
+        "torch_ddp": Series({}, ("failed: this node's runtime has no PyTorch",)),
+    }
+    rows = {row.what: row for row in stores.rows(stores.LOADS[0], 11, series)}
+    assert rows["lenet5 at 11 nodes: kept by allreduce"].median == pytest.approx(0.8)
+    assert rows["lenet5 at 11 nodes: kept by allreduce"].held
+    assert rows["lenet5 at 11 nodes: kept by stock"].held is None
+    assert rows["lenet5 at 11 nodes: kept by torch_ddp"].median is None
+    assert "no PyTorch" in rows["lenet5 at 11 nodes: torch_ddp"].note
+
+
+def test_images_that_were_never_made_are_rows_that_say_how(tmp_path: Path) -> None:
+    assert all("image.yml" in row.note for row in images.rows(tmp_path / "figures.json"))
+    (tmp_path / "figures.json").write_text('{"node_seconds": {"pi01": 1.5, "pi02": 1.7}, "base_build_seconds": 800}')
+    rows = {row.what: row for row in images.rows(tmp_path / "figures.json")}
+    assert rows["card image: one node's"].held
+    assert rows["card image: base built"].held is False
