@@ -14,7 +14,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import ClusterError
 from harness.virtual import namespace
 from harness.virtual.command import run
 from harness.virtual.names import AddressPlan, Node, controller_namespace, is_namespace_of, switch_namespace
@@ -94,13 +93,10 @@ def ensure_switch(cluster: str, plan: AddressPlan, controller_rate: str, rate: i
     `controller_rate` is the mark the port gets (the user's words), `rate` its bits per second, None for no limit.
     """
     switch, controller = switch_namespace(cluster), controller_namespace(cluster)
-    if not namespace.exists(switch):
+    if not _has_switch(switch):
+        remove_namespace(switch)  # half made by an `up` that was killed
         run(["ip", "netns", "add", switch])
         _batch(switch, switch_commands())
-    elif SWITCH not in _links(switch):
-        raise ClusterError(
-            f"the switch of cluster {cluster} is half made", f"run `harness cluster down --name {cluster}` first"
-        )
     port = ports(cluster).get(CONTROLLER_PORT)
     if port is not None and port.rate == controller_rate and namespace.exists(controller):
         return False
@@ -184,6 +180,11 @@ def remove_namespace(name: str) -> None:
     """Remove network namespace `name` where it is there."""
     if namespace.exists(name):
         run(["ip", "netns", "delete", name])
+
+
+def _has_switch(name: str) -> bool:
+    """Whether the switch was finished: up is the last thing it is made."""
+    return namespace.exists(name) and "UP" in _links(name).get(SWITCH, {}).get("flags", [])
 
 
 def _links(name: str) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from harness.errors import ClusterError, HarnessError
 from harness.virtual import cgroup, cluster, namespace, network, requirements, ssh
 from harness.virtual.blueprint import Wishes
 from harness.virtual.down import down
-from harness.virtual.names import controller_namespace, nodes_of, prefix
+from harness.virtual.names import controller_namespace, nodes_of, prefix, switch_namespace
 from harness.virtual.state import default_inventory, places_of
 from harness.virtual.up import up
 
@@ -330,6 +330,11 @@ class TestChange:
             up(NAME, Wishes())
         with pytest.raises(ClusterError, match="belongs to"):
             down(NAME)
+
+    def test_a_half_made_switch_is_made_again(self) -> None:
+        subprocess.run(["ip", "-n", switch_namespace(NAME), "link", "delete", network.SWITCH], check=True, timeout=10)
+        assert "switch and controller port" in up(NAME, Wishes())
+        assert [node.is_up for node in cluster.status(NAME)] == [True, True]
 
     @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.3])
     def test_after_a_crash_of_up_it_is_mended(self, seconds: float, state_directory: Path) -> None:
