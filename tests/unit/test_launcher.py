@@ -1,0 +1,167 @@
+"""The launcher with real agents on this machine: whatever happens, nothing is left running."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import agent
+import pytest
+from launch_parts import trial
+
+from harness.agent import Code
+from harness.events import Event
+from harness.inventory import Cluster, Node
+from harness.launcher import Launcher, Limits, Outcome
+from harness.paths import EXPERIMENTS
+from harness.placement import Placement, Rank, place
+from harness.store import StoreError
+from harness.transport import Session
+
+FAST = Limits(stall=None, exit_grace=1, outage=3, silence=3, lease=10)
+Program = Callable[[Rank], None]
+
+
+class Heard:
+    """Keeps what a trial says."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, bytes] = {}
+        self.events: list[str] = []
+        self.warnings: list[str] = []
+        self.samples = 0
+
+    def output(self, rank: Rank, data: bytes) -> None:
+        self.said[rank.name] = self.said.get(rank.name, b"") + data
+
+    def event(self, rank: Rank, event: Event) -> None:
+        self.events.append(event.kind)
+
+    def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
+        self.samples += 1
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class Bench:
+    """Two nodes of this machine, with a root each."""
+
+    def __init__(self, directory: Path) -> None:
+        self.nodes = tuple(
+            Node(name, f"127.0.8.{n}", True, str(directory / name), "process", python=sys.executable)
+            for n, name in enumerate("ab", 1)
+        )
+        self.session = Session(Cluster(directory, "local", self.nodes))
+        self.code = Code.of(EXPERIMENTS)
+        for node in self.nodes:
+            self.code.send(self.session.to(node))
+
+    def placement(self, **scripts: str) -> Placement:
+        """Every rank runs the shell script given for its name, `true` where there is none."""
+        made = place(
+            trial(), self.nodes, workers=2, servers=1, scheduler=True, port=9091,
+            command=lambda node: (), environment={}, token="t",  # noqa: S106
+        )  # fmt: skip
+        ranks = tuple(
+            Rank(r.role, r.number, r.node, ("sh", "-c", scripts.get(r.name, "true")), r.environment) for r in made.ranks
+        )
+        return Placement(made.trial, ranks)
+
+    def run(self, heard: Heard, limits: Limits = FAST, **scripts: str) -> Outcome:
+        launcher = Launcher(self.session, self.code.hash, "R", limits, telemetry_seconds=0.5)
+        return launcher.run(self.placement(**scripts), heard, expects_events=False)
+
+    def left(self) -> list[int]:
+        roots = [Path(node.root) / "trials" for node in self.nodes]
+        return [
+            pid
+            for root in roots
+            for spec in root.glob("*/*/*/*/spec.json")
+            for pid in agent.left_processes(spec.parent)
+        ]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    assert made.left() == []
+
+
+def test_a_trial_that_ends_well_leaves_nothing_on_the_nodes(bench: Bench) -> None:
+    heard = Heard()
+    outcome = bench.run(
+        heard, worker0='echo one; echo \'{"event": "note"}\'; sleep 1; printf "no end"', worker1="echo two"
+    )
+    assert (outcome.status, outcome.failure, outcome.warnings) == ("ok", None, [])
+    assert heard.said == {"worker0": b'one\n{"event": "note"}\nno end', "worker1": b"two\n"}
+    assert heard.events == ["note"]
+    assert heard.samples
+    assert not any(list((Path(node.root) / "trials" / "R").iterdir()) for node in bench.nodes)
+
+
+def test_one_failure_stops_all_and_is_told_with_its_last_lines(bench: Bench) -> None:
+    outcome = bench.run(Heard(), worker1="echo why >&2; exit 3", worker0="sleep 60", server0="sleep 60")
+    assert str(outcome.failure) == "worker1 on b: exited with status 3"
+    assert outcome.failure is not None
+    assert outcome.failure.last_lines == ("why",)
+
+
+def test_a_server_that_hangs_at_exit_is_stopped_and_does_not_fail_the_trial(bench: Bench) -> None:
+    outcome = bench.run(Heard(), server0="sleep 60", scheduler0="trap '' TERM; sleep 60")
+    assert outcome.status == "ok"
+    assert outcome.warnings == ["scheduler0, server0 did not end by itself and was stopped"]
+
+
+def test_a_node_that_cannot_start_its_ranks_ends_the_trial(bench: Bench) -> None:
+    trials = Path(bench.nodes[1].root) / "trials"
+    trials.write_text("no directory")
+    outcome = bench.run(Heard(), worker0="sleep 60", server0="sleep 60")
+    assert outcome.failure is not None
+    assert (outcome.failure.node, "Not a directory" in outcome.failure.how) == ("b", True)
+    trials.unlink()
+
+
+def test_silence_and_time_have_limits(bench: Bench) -> None:
+    outcome = bench.run(Heard(), Limits(stall=2), worker0="sleep 60", worker1="while :; do echo x; sleep 0.1; done")
+    assert "worker0 on a: no progress for 2 s" in str(outcome.failure)
+    outcome = bench.run(Heard(), Limits(time=2), worker0="sleep 60", worker1="sleep 60")
+    assert "time limit of 2 s" in str(outcome.failure) or "ended at the time limit" in str(outcome.failure)
+
+
+class Full(Heard):
+    """A controller whose disk is full."""
+
+    def output(self, rank: Rank, data: bytes) -> None:
+        raise StoreError("cannot write worker0.log: No space left on device")
+
+
+def test_a_full_disk_here_stops_the_ranks_there(bench: Bench) -> None:
+    with pytest.raises(StoreError, match="No space left"):
+        bench.run(Full(), worker0="echo x; sleep 60", worker1="while :; do echo flood; done")
+
+
+class Interrupted(Heard):
+    """A user who presses Ctrl-C at the first output."""
+
+    def output(self, rank: Rank, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_stops_the_ranks(bench: Bench) -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(Interrupted(), worker0="echo x; sleep 60", worker1="trap '' TERM; sleep 60")
+    assert time.monotonic() - began < 15
+
+
+def test_threads_and_descriptors_do_not_pile_up(bench: Bench) -> None:
+    bench.run(Heard())
+    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        assert bench.run(Heard()).status == "ok"
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
