@@ -1,8 +1,11 @@
 """Writing a card, on loop devices: what is written is what is read, and every refusal."""
 
 import dataclasses
+import json
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,3 +256,51 @@ def test_a_card_that_does_not_keep_what_it_is_given_is_found(
     request = device.Request(image, Path(blank), 1 << 40, token(blank), allow_loop=True, write=True)
     with pytest.raises(device.StepError, match="something else than was written"):
         device.write_image(request)
+
+
+def play(tmp_path: Path, image: Path, **variables: Any) -> subprocess.CompletedProcess[str]:
+    output, inventory = tmp_path / "out", tmp_path / "inventory"
+    for directory in (output, inventory):
+        directory.mkdir(exist_ok=True)
+    shutil.copyfile(image, output / "pi01.img")
+    (inventory / "hosts.yml").write_text(
+        "nodes: {hosts: {pi01: {ansible_host: 10.0.0.1}, pi02: {ansible_host: 10.0.0.2}}, vars: {ansible_user: pi}}"
+    )
+    extra = {"image_tools_output": str(output), "image_write_allow_loop": True, "image_write_node": "pi01", **variables}
+    playbook = Path(sys.executable).with_name("ansible-playbook")
+    return subprocess.run(
+        [playbook, "-i", inventory, "ansible/playbooks/image.yml", "-e", json.dumps(extra)],
+        cwd=cards.REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_playbook_writes_one_card_and_makes_nothing(image: Path, blank: str, tmp_path: Path) -> None:
+    done = play(tmp_path, image, image_write_device=blank, image_write_serial=token(blank))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"written_bytes: {image.stat().st_size}" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pi01.img"]
+    with Path(blank).open("rb") as read:
+        assert read.read(image.stat().st_size) == image.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"image_write_serial": "another"}, "is not its serial"),
+        ({}, "is not its serial"),  # nobody is there to type it
+        ({"image_write_node": "pi09"}, "no node 'pi09'"),
+        ({"image_write_node": "pi02", "image_write_serial": "x"}, "pi02.img: no such image"),
+    ],
+)
+def test_the_playbook_writes_nothing_unless_all_is_right(
+    variables: dict[str, Any], says: str, image: Path, blank: str, tmp_path: Path
+) -> None:
+    done = play(tmp_path, image, image_write_device=blank, **variables)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+    assert untouched(blank)
