@@ -14,11 +14,11 @@ STEPS, BATCH, WIDTH = 5, 12, 7
 
 store = mx.kv.create("allreduce")
 assert isinstance(store, collective_kvstore.AllReduce)
-mx.random.seed(store.rank)  # other first weights everywhere: the Trainer must broadcast worker 0's
-if store.rank == 0:
-    mx.random.seed(0)
+mx.random.seed(store.rank)  # other first weights everywhere, until worker 0's are broadcast
 net = gluon.nn.Dense(3, in_units=WIDTH)
 net.initialize(mx.init.Uniform(0.5))
+for parameter in net.collect_params().values():
+    store.broadcast(parameter.name, parameter.data(), parameter.list_data())
 trainer = gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1, "momentum": 0.9}, kvstore=store)
 numbers = np.random.RandomState(1)
 for _ in range(STEPS):

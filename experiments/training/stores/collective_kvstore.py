@@ -1,8 +1,10 @@
-"""The allreduce exchange as a plug-in for MXNet: import this module, then `gluon.Trainer(..., kvstore="allreduce")`.
+"""The allreduce exchange as a plug-in for MXNet: `gluon.Trainer(..., kvstore=mx.kv.create("allreduce"))`.
 
-For programs with a loop of their own, on x86-64 and arm64 alike: it needs no DIST_KVSTORE. As with `dist_sync`, gradients
-are summed over the workers, so `trainer.step(batch_size * kv.num_workers)`. `CollectiveStore` is faster: a Trainer hands
-over one array after the other, when backward has finished.
+For programs with a loop of their own, on x86-64 and arm64 alike: it needs no DIST_KVSTORE. Import this module first; give
+the Trainer the store, not its name (with a name and one device it would use no store at all); and give all workers the
+same first values, or `broadcast` them, since a Trainer does that only after the first backward. As with `dist_sync`,
+gradients are summed over the workers, so `trainer.step(batch_size * store.num_workers)`. `CollectiveStore` is faster: a
+Trainer hands over one array after the other, when backward has finished.
 """
 
 from __future__ import annotations
