@@ -12,9 +12,9 @@ from rich.table import Table
 
 from harness.errors import EXIT_CLUSTER
 from harness.virtual import cluster
-from harness.virtual.blueprint import Wishes
+from harness.virtual.blueprint import Options, Wishes
 from harness.virtual.down import down as remove_cluster
-from harness.virtual.names import DEFAULT_NAME, DEFAULT_SUBNET
+from harness.virtual.names import DEFAULT_NAME
 from harness.virtual.profile import PROFILES
 from harness.virtual.up import up as raise_cluster
 
@@ -30,16 +30,30 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def _default(name: str) -> str:
+    return f"as it is, {getattr(Options(DEFAULT_NAME), name)} for a new one"
+
+
 @app.command()
 def up(
     *,
-    nodes: Annotated[int | None, typer.Option(help="Number of nodes.  [new: 4]", show_default=False)] = None,
-    link: Annotated[str | None, typer.Option(help="Rate of a node's link, both ways.  [new: 100mbit]")] = None,
-    controller_link: Annotated[str | None, typer.Option(help="Rate of the controller's link.  [new: none]")] = None,
-    profile: Annotated[str | None, typer.Option(help=f"Speed: {', '.join(PROFILES)}.  [new: pi3]")] = None,
-    cpu: Annotated[float | None, typer.Option(help="Cores a node may use, instead of the profile's rule.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory of a node.  [new: 1GiB]")] = None,
-    subnet: Annotated[str | None, typer.Option(help=f"Addresses in the cluster.  [new: {DEFAULT_SUBNET}]")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Number of nodes.", show_default=_default("nodes"))] = None,
+    link: Annotated[
+        str | None, typer.Option(help="Rate of a node's link, both ways.", show_default=_default("link"))
+    ] = None,
+    controller_link: Annotated[
+        str | None, typer.Option(help="Rate of the controller's link.", show_default=_default("controller_link"))
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help=f"Speed: {', '.join(PROFILES)}.", show_default=_default("profile"))
+    ] = None,
+    cpu: Annotated[
+        float | None, typer.Option(help="Cores a node may use, instead of the profile's rule.", show_default="by rule")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory of a node.", show_default=_default("memory"))] = None,
+    subnet: Annotated[
+        str | None, typer.Option(help="Addresses in the cluster.", show_default=_default("subnet"))
+    ] = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Bring the cluster up, resize it, or repair it; what is not said stays as it is."""
