@@ -29,11 +29,15 @@ MNIST = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
+BINARIES = Path(sys.executable).parent
+# testinfra calls Ansible's commands by name; they are where this Python is.
+os.environ["PATH"] = os.pathsep.join([str(BINARIES), os.environ.get("PATH", "")])
+
 pytestmark = pytest.mark.skipif(not INVENTORY, reason="HARNESS_NODES names no inventory of provisioned nodes")
 
 
 def variables() -> dict[str, dict[str, Any]]:
-    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", INVENTORY, "--list"]
+    command = [str(BINARIES / "ansible-inventory"), "-i", INVENTORY, "--list"]
     listing = json.loads(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout)
     return {name: listing["_meta"]["hostvars"][name] for name in listing["nodes"]["hosts"]}
 

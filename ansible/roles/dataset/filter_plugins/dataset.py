@@ -26,6 +26,11 @@ def dataset_faults(found: Mapping[str, Any] | None, known: Mapping[str, Mapping[
     return faults
 
 
+def dataset_sentence(missing: Mapping[str, Any]) -> str:
+    """One sentence of `{"key": name, "value": faults}`."""
+    return f"data set {missing['key']}: {', '.join(missing['value'])}"
+
+
 def datasets_missing(
     found: Mapping[str, Mapping[str, Any]], names: Iterable[str], known: Mapping[str, Mapping[str, Mapping[str, str]]]
 ) -> dict[str, list[str]]:
@@ -39,4 +44,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Filters by name."""
-        return {"datasets_missing": datasets_missing}
+        return {"datasets_missing": datasets_missing, "dataset_sentence": dataset_sentence}

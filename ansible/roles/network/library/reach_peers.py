@@ -73,7 +73,14 @@ def main():
             break
         if silent:
             time.sleep(1)
-    module.exit_json(changed=False, silent=sorted(silent))
+    if silent:
+        module.fail_json(
+            msg="no answer from {} on TCP port {} within {:.0f} s. Try: whether they are up and cabled; site.yml without "
+            "--limit, since a node's firewall must know all others".format(
+                ", ".join(sorted(silent)), module.params["port"], module.params["seconds"]
+            )
+        )
+    module.exit_json(changed=False)
 
 
 if __name__ == "__main__":
