@@ -36,6 +36,10 @@ def _work(chosen: options.Options) -> None:
         raise ProgramError(
             "this node's runtime has no PyTorch", "provision it with PyTorch's wheel: docs/bench.md has the command"
         )
+    if (chosen.synchronise_every, chosen.wire) != (1, "float32"):
+        raise ProgramError(
+            "PyTorch's gloo exchanges float32 in every step here", "leave --synchronise-every and --wire out"
+        )
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))

@@ -38,7 +38,7 @@ def rate_of(epochs: pd.DataFrame) -> Rate:
     Of each worker those epochs count whose middle lies where every worker was past its first epoch and none had ended: workers
     that do not wait for each other start and end at different times. Raises IncomparableError where a worker has no such epoch.
     """
-    ends = pd.to_datetime(epochs["time"]).map(lambda moment: moment.timestamp())
+    ends = pd.to_datetime(epochs["time"], format="ISO8601").map(lambda moment: moment.timestamp())
     middles = ends - (epochs["train_seconds"] + epochs["validation_seconds"]) / 2
     begin = ends[epochs["epoch"] == 1].max()
     end = ends[epochs["epoch"] == epochs["epoch"].max()].min()
