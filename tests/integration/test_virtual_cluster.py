@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from harness.errors import ClusterError, HarnessError
-from harness.virtual import cgroup, cluster, namespace, network, requirements, ssh
+from harness.virtual import cgroup, cluster, namespace, network, processes, requirements, ssh
 from harness.virtual.blueprint import Wishes
 from harness.virtual.down import down
 from harness.virtual.names import controller_namespace, nodes_of, prefix, switch_namespace
@@ -305,7 +305,7 @@ class TestChange:
     def test_a_dead_node_comes_back_with_its_disk(self) -> None:
         assert on_node(["touch", "kept"]).returncode == 0
         group = cgroup.NodeGroup(cgroup.find_hierarchies(), prefix(NAME), "node01")
-        supervisors = [p for p in group.processes() if Path(f"/proc/{p}/comm").read_text().strip() == "systemd-nspawn"]
+        supervisors = [p for p in group.processes() if processes.program_of(p) == "systemd-nspawn"]
         for process in supervisors:
             os.kill(process, 9)
         time.sleep(0.5)
