@@ -39,6 +39,7 @@ Json = dict[str, Any]
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0
+STATE_BEATS = 4
 CHUNK = 1 << 18
 TERM_GRACE_SECONDS = 2.0
 COMMAND_TIMEOUT_SECONDS = 30.0
@@ -481,18 +482,26 @@ def send(frame: Json, payload: bytes = b"") -> None:
 
 
 class Followed:
-    """What one rank has written since an offset, and whether it lives."""
+    """What one rank has written since an offset, and whether it lives.
+
+    It is looked at several times a second beside a training that is measured: a look is two system calls.
+    """
 
     def __init__(self, directory: Path, offset: int) -> None:
         self.directory = directory
         self.offset = offset
         self.ended = False
+        self._exit = str(directory / "exit.json")
+        self._output = -1
         self._state: Json | None = None
         self._since = time.monotonic()
+        self._next_look = 0.0
 
     def forward(self) -> bool:
         """Send a piece of what is new, or the exit state once all of the output went out; True where there may be more."""
-        self._state = self._state or self._exit_state()
+        if self._state is None and (time.monotonic() >= self._next_look or os.path.exists(self._exit)):  # noqa: PTH110
+            self._next_look = time.monotonic() + BEAT_SECONDS
+            self._state = self._exit_state()
         data = self._read()
         if data:
             send({"frame": "output", "rank": self.directory.name, "offset": self.offset}, data)
@@ -514,9 +523,11 @@ class Followed:
 
     def _read(self) -> bytes:
         try:
-            with (self.directory / "output").open("rb") as file:
-                file.seek(self.offset)
-                return file.read(CHUNK)
+            if self._output < 0:
+                self._output = os.open(self.directory / "output", os.O_RDONLY)
+            if os.fstat(self._output).st_size <= self.offset:
+                return b""
+            return os.pread(self._output, CHUNK, self.offset)
         except OSError:
             return b""
 
@@ -555,6 +566,8 @@ def follow(request: Json) -> None:
     telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))
     os.set_blocking(sys.stdin.fileno(), False)
     last_beat = 0.0
+    beats = 0
+    stopped: list[str] = []
     heard = time.monotonic()
     more = False
     while time.monotonic() - heard < request["lease_seconds"]:
@@ -574,7 +587,10 @@ def follow(request: Json) -> None:
         now = time.monotonic()
         if now - last_beat >= BEAT_SECONDS:
             last_beat = now
-            send({"frame": "beat", "stopped": [r.directory.name for r in ranks if not r.ended and r.is_stopped()]})
+            beats += 1
+            if beats % STATE_BEATS == 0:
+                stopped = [rank.directory.name for rank in ranks if not rank.ended and rank.is_stopped()]
+            send({"frame": "beat", "stopped": stopped})
         sample = telemetry.sample(now)
         if sample:
             send({"frame": "telemetry", **sample})
@@ -583,7 +599,9 @@ def follow(request: Json) -> None:
 def forget(request: Json) -> None:
     """Remove a trial's directory: the harness has collected all of it. Nothing is removed while a rank lives."""
     base = trial_directory(request)
-    if not any(left_processes(spec.parent) for spec in base.glob("*/spec.json")):
+    directories = [spec.parent for spec in base.glob("*/spec.json")]
+    wait_for_end(directories, TERM_GRACE_SECONDS)  # a keeper that wrote its last word may still be on its way out
+    if not any(map(left_processes, directories)):
         shutil.rmtree(base, ignore_errors=True)
         with contextlib.suppress(OSError):
             base.parent.rmdir()

@@ -182,6 +182,7 @@ def test_a_reboot_is_told_from_a_crash(bench: Bench, monkeypatch: pytest.MonkeyP
     os.kill(bench.wait_for_keeper(), signal.SIGKILL)
     time.sleep(0.2)
     followed = agent.Followed(bench.directory, 0)
+    assert followed._exit_state()["reason"] == "lost"
     assert followed._exit_state()["message"] == "its keeper ended without a word"
     agent.write_json(bench.directory / "keeper.json", {"pid": 1, "start_ticks": "1", "boot_id": "another"})
     assert followed._exit_state()["message"] == "its node was rebooted"
