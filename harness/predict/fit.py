@@ -25,6 +25,7 @@ ASSUMED_SPREAD = 0.10
 _BYTES_SPREAD = 0.01
 _OWN_SPREAD = 0.3
 _EXPOSED, _EXPOSED_SPREAD = 0.75, 0.5
+_LEAST_COMPUTE = 1e-3
 SAMPLES = 300
 RANGE_PERCENTILES = (10.0, 90.0)
 _SEED = 20
@@ -96,17 +97,21 @@ def fit_points(points: Sequence[Point], link_bits_per_second: float | None) -> F
             "sweep more of them, e.g. --nodes 1,2,4",
         )
     held_out = tuple(_hold_out(points, size, sizes, link_bits_per_second) for size in sizes) if len(sizes) > 2 else ()
-    errors = np.array([one.error for one in held_out])
+    errors = np.log1p([one.error for one in held_out])
     spread = max(MEASURED_SPREAD, float(np.sqrt(np.mean(errors**2)))) if held_out else ASSUMED_SPREAD
     system = _solve(points, link_bits_per_second)
     noise = np.random.default_rng(_SEED)
-    scale = np.where(np.arange(len(system.values)) < len(points), spread / system.spread, 1.0)
-    disturbed = system.values[:, None] + scale[:, None] * noise.standard_normal((len(system.values), SAMPLES))
+    measured, beliefs = system.values[: len(points)], system.values[len(points) :]
+    # A step may take twice or half as long, but never less than nothing.
+    factors = np.exp(spread * noise.standard_normal((len(measured), SAMPLES)))
+    disturbed = np.vstack(
+        [measured[:, None] * factors, beliefs[:, None] + noise.standard_normal((len(beliefs), SAMPLES))]
+    )
     return Fit(
         traffic=system.traffic,
         link_bits_per_second=link_bits_per_second,
         costs=system.costs,
-        samples=bounded_least_squares(system.matrix, disturbed, system.upper),
+        samples=_taking_time(bounded_least_squares(system.matrix, disturbed, system.upper), points),
         factors=np.exp(spread * noise.standard_normal(SAMPLES)),
         held_out=held_out,
         spread=spread,
@@ -170,7 +175,7 @@ def _solve(points: Sequence[Point], link: float | None) -> _System:
     for _ in range(_ROUNDS):
         matrix = np.vstack([terms / spread, priors])
         values = np.concatenate([np.full(len(points), 1 / spread), beliefs])
-        costs = bounded_least_squares(matrix, values[:, None], upper)[:, 0]
+        costs = _taking_time(bounded_least_squares(matrix, values[:, None], upper), points)[:, 0]
         system = _System(matrix, values, upper, spread, traffic, costs)
         if freedom < 1:
             break
@@ -179,11 +184,22 @@ def _solve(points: Sequence[Point], link: float | None) -> _System:
     return system
 
 
+def _taking_time(costs: Array, points: Sequence[Point]) -> Array:
+    """The costs, with an image that takes some time at least: of bad measurements a fit can make none at all."""
+    first = _smallest(points)
+    least = _LEAST_COMPUTE * first.step_seconds / first.batch
+    return np.vstack([np.maximum(costs[:1], least), costs[1:]])
+
+
+def _smallest(points: Sequence[Point]) -> Point:
+    return min(points, key=lambda point: (point.nodes, point.batch))
+
+
 def _priors(points: Sequence[Point]) -> tuple[Array, Array]:
     """A row a prior in units of its spread, and what it believes: computing takes what the smallest cluster spent not
     waiting, messages may cost anything, most of the wire's time shows.
     """
-    first = min(points, key=lambda point: (point.nodes, point.batch))
+    first = _smallest(points)
     own, longest = first.own_seconds or first.step_seconds, max(point.step_seconds for point in points)
     peers = max(max(point.nodes for point in points) - 1, 1)
     rows = [
