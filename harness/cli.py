@@ -359,7 +359,8 @@ def _interrupt(*_: object) -> None:
 
 
 def _end_at_once(*_: object) -> NoReturn:
-    os.write(2, f"\ninterrupted twice: the nodes end what is left within {Limits.lease:.0f} s\n".encode())
+    show_cursor = "\x1b[?25h" if os.isatty(2) else ""
+    os.write(2, f"{show_cursor}\ninterrupted twice: the nodes end what is left within {Limits.lease:.0f} s\n".encode())
     os._exit(EXIT_INTERRUPTED)
 
 

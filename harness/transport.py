@@ -29,6 +29,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 REPLY_TIMEOUT_SECONDS = 60
 ALIVE_TIMEOUT_SECONDS = 2
 KEEPALIVE_SECONDS = 15
+DEAD_AFTER_SECONDS = 20
 # Frames are small; a node that claims a larger one speaks another protocol.
 FRAME_LIMIT_BYTES = 8 << 20
 
@@ -337,7 +338,9 @@ class SshTransport(Transport):
                 f"cannot be reached at {node.address}: {error}",
                 f"is it powered and on the network? {remedy}",
             ) from None
+        # Paramiko has waits without a limit; a connection whose other end is gone must end them.
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_SECONDS * 1000)
         self._connection = connection
         return connection
 
