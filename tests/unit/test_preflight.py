@@ -1,0 +1,85 @@
+"""What forbids a start, and what is only said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from launch_parts import CLUSTER, NODES, trial
+
+from harness.errors import BadInputError
+from harness.preflight import Finding, Preflight, Probed, fit_nodes, node_findings, require, warnings_of
+from harness.transport import Json
+
+RUNTIME = {"mxnet": "1.9.1", "python": "3.11.2", "stores": ["dist_sync"]}
+
+
+def probed(skew: float = 0.0, **values: object) -> Probed:
+    answer: Json = {
+        "memory_available_bytes": 1 << 30,
+        "disk_free_bytes": 1 << 30,
+        "sudo": True,
+        "runtime": RUNTIME,
+        "throttled": None,
+        "running": [],
+        "held": None,
+        "data": {},
+        **values,
+    }
+    return Probed(NODES[0], answer, skew)
+
+
+def refused(node: Probed, run: str | None = None, **parameters: str) -> str:
+    with pytest.raises(BadInputError) as caught:
+        require(Preflight([node]), [replace(trial(1), parameters=parameters)], CLUSTER, run)
+    assert caught.value.remedy
+    return caught.value.message
+
+
+def test_a_fit_node_may_start() -> None:
+    require(
+        Preflight([probed()]), [replace(trial(1), parameters={"kvstore": "dist_sync", "dataset": "digits"})], CLUSTER
+    )
+    assert fit_nodes(Preflight([probed()]), [], CLUSTER) == [NODES[0]]
+
+
+def test_what_forbids_a_start_names_the_node() -> None:
+    assert refused(probed(disk_free_bytes=10 << 20)) == "a: 10 MiB of disk free at /nowhere"
+    assert "sudo asks for a password" in refused(probed(sudo=False))
+    assert "has no runtime at /nowhere/runtime" in refused(probed(runtime=None))
+    assert "has no dist_async store" in refused(probed(), kvstore="dist_async")
+    assert "has no data set mnist" in refused(probed(), kvstore="local", dataset="mnist")
+    wrong = {"mnist": {"wrong": ["train-images"]}}
+    assert "train-images is not whole" in refused(probed(data=wrong), kvstore="local", dataset="mnist")
+
+
+def test_a_held_node_names_its_holder() -> None:
+    holder = {"run": "R", "harness": "me@here, process 7"}
+    assert refused(probed(held=holder)) == "a: is held by run R (me@here, process 7)"
+    assert refused(probed(running=["R/t/worker0"])) == "a: is held by run R"
+    require(Preflight([probed(running=["R/t/worker0"])]), [], CLUSTER, run="R")
+    assert fit_nodes(Preflight([probed(held=holder)]), [], CLUSTER) == []
+
+
+def test_several_faults_are_counted() -> None:
+    found = Preflight([probed(runtime=None)], [Finding("b", "ssh", "failed", "b: cannot be reached", "power")])
+    with pytest.raises(BadInputError, match=r"b: cannot be reached \(and 1 more: a\)"):
+        require(found, [], CLUSTER)
+
+
+def test_a_job_that_brings_its_own_python_needs_no_runtime() -> None:
+    require(Preflight([probed(runtime=None)]), [], CLUSTER, needs_runtime=False)
+
+
+@pytest.mark.parametrize(
+    ("node", "what"),
+    [
+        (probed(skew=3600.0), "clock is off by 3600.0 s"),
+        (probed(memory_available_bytes=50 << 20), "50 MiB of memory available"),
+        (probed(throttled="0x50005"), "throttled=0x50005"),
+    ],
+)
+def test_what_is_only_said(node: Probed, what: str) -> None:
+    assert [finding.detail for finding in warnings_of(Preflight([node]))] == [what]
+    require(Preflight([node]), [], CLUSTER)
+    assert all(finding.remedy for finding in node_findings(node, "site") if finding.level != "ok")
