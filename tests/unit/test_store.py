@@ -33,7 +33,7 @@ def work(paths: RunPaths) -> None:
             if trial in done:
                 continue
             run.begin(trial)
-            for epoch in range(1, 4):
+            for epoch in range(1, 3):
                 run.epoch(
                     {"trial": trial, "nodes": number, "epoch": epoch, "train_seconds": 0.1 * epoch, "node": 'a, "b"'}
                 )
@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 def test_every_trial_is_there_once(whole: RunPaths) -> None:
     rows = list(csv.DictReader(whole.trials.read_text().splitlines()))
     assert [row["trial"] for row in rows] == list(TRIALS)
-    assert len(whole.epochs.read_text().splitlines()) == 1 + 9
+    assert len(whole.epochs.read_text().splitlines()) == 1 + 6
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -143,7 +143,7 @@ def test_a_harness_killed_at_any_byte_it_writes_is_resumed_without_loss(
         if not killed:
             break
         budget += 31  # a prime: over the runs it falls on every part of a line
-    assert budget > 1000
+    assert budget > 500
 
 
 def test_a_second_harness_is_told_who_writes(tmp_path: Path) -> None:
