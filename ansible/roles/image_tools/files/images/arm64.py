@@ -14,7 +14,7 @@ from harness.errors import BadInputError
 
 from .card import open_card
 from .debian import require_foreign_binaries
-from .host import StepError, require, require_space, run
+from .host import CHILD_ENVIRONMENT, StepError, require, require_space, run
 
 EXTRACT_SECONDS = 600
 
@@ -46,6 +46,7 @@ def _enter(root: Path, command: Sequence[str], binds: Mapping[str, str], limit_s
     said = run(
         ["unshare", *own, sys.executable, "-m", "images", "enter"],
         stdin=json.dumps({"root": str(root), "command": list(command), "binds": dict(binds)}).encode(),
+        environment=CHILD_ENVIRONMENT,
         limit_seconds=limit_seconds,
     )
     return said.decode(errors="replace")

@@ -18,7 +18,7 @@ from harness.errors import BadInputError
 
 from .card import BOOT_SIZE, BOOT_START, MIB, make_card, open_card, root_bytes
 from .debian import BOOT_LABEL, ROOT_LABEL
-from .host import lock, require, require_space, run, sha256_file, whole
+from .host import CHILD_ENVIRONMENT, lock, require, require_space, run, sha256_file, whole
 
 ASSEMBLY = "1"  # part of the cache's key: raise it when an assembled image would differ
 LIMIT_SECONDS = 900
@@ -76,6 +76,7 @@ def assemble(archive: Path, baked: Sequence[Baked], cache: Path) -> tuple[Path, 
             run(
                 ["fakeroot", "--", sys.executable, "-m", "images", "populate"],
                 stdin=json.dumps(spec).encode(),
+                environment=CHILD_ENVIRONMENT,
                 limit_seconds=LIMIT_SECONDS,
             )
             open_card(temporary)

@@ -12,10 +12,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import harness
 from harness.errors import BadInputError, HarnessError
 
 FICLONE = 0x40049409  # _IOW(0x94, 9, int): share the blocks of one file with another (btrfs, xfs, overlay on them)
 CHUNK_BYTES = 4 << 20
+# Where a child that is `python -m images` finds this package and the harness's errors.
+CHILD_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(str(Path(str(file)).resolve().parents[1]) for file in (__file__, harness.__file__))
+}
 PACKAGE_OF = {
     "mmdebstrap": "mmdebstrap",
     "arch-test": "arch-test",
