@@ -25,13 +25,14 @@ _DASHED, _THRESHOLD = (0.0, (3.0, 2.0)), (0.0, (4.0, 3.0))
 
 def draw(forecasts: Sequence[Forecast], threshold: float) -> tuple[bytes, bytes]:
     """Images a second against nodes, a panel a series, as SVG and as PNG."""
+    names = tuple(dict.fromkeys(scenario.name for one in forecasts for scenario in one.scenarios))
     with mpl.rc_context(style.RC):
         columns = min(_COLUMNS, len(forecasts))
         rows = math.ceil(len(forecasts) / columns)
         figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * rows + 0.9), layout="constrained")
         for place, one in enumerate(forecasts, start=1):
-            _panel(figure.add_subplot(rows, columns, place), one)
-        figure.legend(handles=_legend(forecasts[0], threshold), loc="outside lower center", ncols=2)
+            _panel(figure.add_subplot(rows, columns, place), one, names)
+        figure.legend(handles=_legend(names, threshold), loc="outside lower center", ncols=2)
         svg, png = io.BytesIO(), io.BytesIO()
         # Without a date and a version the same numbers give the same bytes.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -40,9 +41,9 @@ def draw(forecasts: Sequence[Forecast], threshold: float) -> tuple[bytes, bytes]
     return svg.getvalue(), png.getvalue()
 
 
-def _panel(axis: Axes, one: Forecast) -> None:
-    for place, scenario in enumerate(one.scenarios):
-        _curve(axis, one, scenario, place)
+def _panel(axis: Axes, one: Forecast, names: Sequence[str]) -> None:
+    for scenario in one.scenarios:
+        _curve(axis, one, scenario, names.index(scenario.name))
     batch = round(one.scenarios[0].conditions.batch)
     points = [point for point in one.measured.points if round(point.batch) == batch]
     rates = [point.nodes * point.batch / point.step_seconds for point in points]
@@ -80,12 +81,12 @@ def _curve(axis: Axes, one: Forecast, scenario: Scenario, place: int) -> None:
         axis.plot(nodes[inside], rates[inside], color=mark.colour, linewidth=1.8)
 
 
-def _legend(one: Forecast, threshold: float) -> list[Line2D | Patch]:
+def _legend(names: Sequence[str], threshold: float) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = [
         Line2D([], [], linestyle="none", marker="o", markersize=4, color=style.INK, label="measured"),
     ]
-    for place, scenario in enumerate(one.scenarios):
-        label = "model; dashed beyond what was measured" if place == 0 else f"predicted: {scenario.name}"
+    for place, name in enumerate(names):
+        label = "model; dashed beyond what was measured" if place == 0 else f"predicted: {name}"
         handle = Line2D([], [], color=style.mark(place).colour, label=label)
         handle.set_linestyle("-" if place == 0 else _DASHED)
         handles.append(handle)
