@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def node(name: str) -> Iterator[Any]:
-    yield testinfra.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True)
+def node(name: str) -> Any:
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, sudo=True)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +97,7 @@ def test_firewall_drops_what_is_not_of_the_cluster(node: Any, name: str) -> None
     address = NODES[name]["ansible_host"]
     assert answers(address, int(NODES[name].get("ansible_port", 22)))
     server = "import socket; s = socket.create_server(('0.0.0.0', 9191)); s.settimeout(20); s.accept()"
-    node.check_output("systemd-run --unit=listen-for-test --collect /usr/bin/python3 -c \"%s\"" % server)  # noqa: UP031
+    node.check_output('systemd-run --unit=listen-for-test --collect /usr/bin/python3 -c "%s"' % server)  # noqa: UP031
     try:
         assert not answers(address, 9191)
         assert not answers(address, 9091)

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from playbooks import ProvisionedCluster
 
-from tests.conftest import REPOSITORY, ProvisionedCluster
+from harness.paths import REPOSITORY
 
 pytestmark = [pytest.mark.virtual, pytest.mark.slow, pytest.mark.timeout(3600)]
 NODE_TESTS = REPOSITORY / "tests" / "provisioning" / "test_nodes.py"
@@ -18,7 +19,9 @@ DATASETS = ["mnist"]
 def said_by_the_nodes(cluster: ProvisionedCluster) -> str:
     """What the tests on the nodes say, run inside the cluster's network."""
     environment = ["env", f"HARNESS_NODES={cluster.inventory}", f"HARNESS_NODES_DATASETS={' '.join(DATASETS)}"]
-    done = cluster.run(*environment, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(NODE_TESTS), timeout=900)
+    done = cluster.run(
+        *environment, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(NODE_TESTS), timeout=900
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -46,7 +49,9 @@ def test_first_run_provisions(provisioned_cluster: ProvisionedCluster) -> None:
 def test_second_run_changes_nothing_on_any_host(provisioned_cluster: ProvisionedCluster) -> None:
     played = provisioned_cluster.second
     assert played.returncode == 0, played.output
-    assert {host: counts["changed"] for host, counts in played.recap.items()} == dict.fromkeys(provisioned_cluster.nodes, 0)
+    assert {host: counts["changed"] for host, counts in played.recap.items()} == dict.fromkeys(
+        provisioned_cluster.nodes, 0
+    )
 
 
 def test_boards_only_settings_are_skipped_with_a_reason(provisioned_cluster: ProvisionedCluster) -> None:
@@ -126,7 +131,8 @@ def test_reset_brings_nodes_back_and_site_works_again(provisioned_cluster: Provi
     left = provisioned_cluster.on(
         node,
         "! test -e /opt/harness && ! test -e /etc/cluster-firewall.nft && ! test -e /etc/sysctl.d/90-cluster.conf"
-        " && ! nft list table inet cluster && ! grep node02 /etc/hosts && test $(cat /proc/sys/net/ipv4/tcp_keepalive_time) = 7200"
+        " && ! nft list table inet cluster && ! grep node02 /etc/hosts"
+        " && test $(cat /proc/sys/net/ipv4/tcp_keepalive_time) = 7200"
         " && ! systemctl is-active harness-left-behind && systemctl is-enabled apt-daily.timer",
     )
     assert left.returncode == 0, left.stdout

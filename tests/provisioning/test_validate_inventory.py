@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from tests.conftest import Played, play
+from playbooks import Played, play
 
 GOOD = {"ansible_host": "10.78.0.1"}
 
@@ -37,7 +36,13 @@ def validate(path: Path) -> Played:
         ({"n1": GOOD}, {"node_supervisor": "cron"}, "n1", "'cron' is unknown", "systemd, process"),
         ({"n1": GOOD}, {"node_root": "/"}, "n1", "'/' is not a directory of our own", "/opt/harness"),
         ({"n1": GOOD}, {}, "n1", "known_hosts with the pinned host keys does not exist", "cluster_known_hosts"),
-        ({"n1": GOOD}, {"ansible_connection": "local"}, "n1", "node_shared_machine is not true", "node_shared_machine: true"),
+        (
+            {"n1": GOOD},
+            {"ansible_connection": "local"},
+            "n1",
+            "node_shared_machine is not true",
+            "node_shared_machine: true",
+        ),
     ],
 )
 def test_fault_is_named_with_host_and_remedy(

@@ -33,7 +33,7 @@ def main():
     module.run_command(["systemctl", "unmask", *units], check_rc=True)
     # is-enabled prints one word a unit and fails where any is disabled.
     states = module.run_command(["systemctl", "is-enabled", *units])[1].split()
-    wanted = [unit for unit, state in zip(units, states) if state in ("enabled", "static")]
+    wanted = [unit for unit, state in zip(units, states, strict=False) if state in ("enabled", "static")]
     if wanted:
         module.run_command(["systemctl", "start", *wanted], check_rc=True)
     module.exit_json(changed=True, started=wanted)

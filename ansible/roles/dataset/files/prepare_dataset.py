@@ -46,7 +46,9 @@ def content(name, packed, plain, wanted):
         except (OSError, EOFError, zlib.error) as error:
             raise WrongFileError(f"{name}.gz is damaged or truncated: {error}") from None
     if "sha256" in wanted and sha256(plain) != wanted["sha256"]:
-        raise WrongFileError(f"{name} is truncated or another file: its content has SHA-256 {sha256(plain)}, not {wanted['sha256']}")
+        raise WrongFileError(
+            f"{name} is truncated or another file: its content has SHA-256 {sha256(plain)}, not {wanted['sha256']}"
+        )
     return plain, sha256(packed) if packed is not None else None
 
 
@@ -67,11 +69,17 @@ def from_mirrors(name, wanted, mirrors):
     for mirror in mirrors:
         url = f"{mirror}{name}.gz"
         try:
-            with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:
+            with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:  # noqa: S310 - the mirrors are the inventory's
                 return content(name, response.read(), None, wanted)
         except (OSError, WrongFileError) as error:
             failures.append(f"{url}: {error}")
     raise WrongFileError(f"{name} from no mirror ({'; '.join(failures)})")
+
+
+def pack(tree, archive):
+    with gzip.open(archive, "wb", compresslevel=6) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
+        for path in sorted(tree.iterdir()):
+            tar.add(path, arcname=path.name)
 
 
 def prepare(request, archive):
@@ -89,16 +97,16 @@ def prepare(request, archive):
             (tree / name).write_bytes(data)
             files[name] = {"bytes": len(data), "sha256": sha256(data), "gzip_sha256": origin}
         (tree / "dataset.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
-        with gzip.open(Path(scratch) / "archive", "wb", compresslevel=6) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
-            for path in sorted(tree.iterdir()):
-                tar.add(path, arcname=path.name)
+        pack(tree, Path(scratch) / "archive")
         os.replace(Path(scratch) / "archive", archive)
 
 
 def origin_of(request):
     """What the archive would be made from: names, sizes and times of the files in the directory that was named."""
     directory = Path(request["directory"]).expanduser()
-    paths = sorted(path for name in request["known"] for path in (directory / name, directory / f"{name}.gz") if path.is_file())
+    paths = sorted(
+        path for name in request["known"] for path in (directory / name, directory / f"{name}.gz") if path.is_file()
+    )
     return [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
 

@@ -110,7 +110,7 @@ def missing_packages(wanted):
 def unit_states(wanted):
     """The states of `wanted` and of every unit of a rank, by name."""
     states = {}
-    patterns = list(wanted) + ["harness-*"]
+    patterns = [*wanted, "harness-*"]
     shown = run("systemctl", "show", "--property=" + ",".join(UNIT_PROPERTIES), "--", *patterns)
     for block in shown.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

@@ -7,12 +7,12 @@ DOCUMENTATION = r"""
 module: unpack_tree
 short_description: Replace a directory by the content of an archive
 description:
-  - Unpacks next to the destination and renames, so that an interrupted run leaves the old directory or none, never half a new one.
+  - Unpacks next to the destination and renames; an interrupted run leaves the old directory or none, never half a new one.
   - Reads the archive once; C(ansible.builtin.unarchive) reads it three times, which a slow node notices.
 options:
   archive: {type: path, required: true, description: A tar archive on the node; it is removed when it has been unpacked.}
   dest: {type: path, required: true, description: The directory to make or to replace.}
-  virtual_environment: {type: bool, default: false, description: Make the directory a virtual environment of this interpreter first.}
+  virtual_environment: {type: bool, default: false, description: Make it a virtual environment of this interpreter first.}
 """
 
 import os
@@ -39,7 +39,7 @@ def unpack(archive, dest, virtual_environment):
     with tarfile.open(archive) as tar:
         if hasattr(tarfile, "data_filter"):
             tar.extraction_filter = tarfile.data_filter
-        tar.extractall(new)
+        tar.extractall(new)  # noqa: S202 - filtered above, and made by our own controller
     if os.path.isdir(dest):
         os.rename(dest, old)
     os.rename(new, dest)
@@ -63,9 +63,13 @@ def main():
         unpack(archive, dest, module.params["virtual_environment"])
     except subprocess.CalledProcessError as error:
         reason = (error.stderr or error.stdout or str(error)).strip()
-        module.fail_json(msg=f"{dest}: no virtual environment with {sys.executable}: {reason}. Try: install python3-venv")
+        module.fail_json(
+            msg=f"{dest}: no virtual environment with {sys.executable}: {reason}. Try: install python3-venv"
+        )
     except (OSError, tarfile.TarError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=f"{archive} was not unpacked to {dest}: {error}. Try: free space on the node, run site.yml again")
+        module.fail_json(
+            msg=f"{archive} was not unpacked to {dest}: {error}. Try: free space on the node, run site.yml again"
+        )
     module.exit_json(changed=True)
 
 

@@ -1,8 +1,8 @@
 """Lets MXNet 1.9.1 (2022) be imported by Python 3.12+ and NumPy 1.24+, without a change to MXNet or to the scripts that use it.
 
-`_mxnet_compatibility.pth` imports this module at the start of every interpreter of the runtime. It waits for `import mxnet`, then
-puts back what has been removed since: names of NumPy - for callers inside mxnet only, everybody else sees NumPy as it is - and the
-two classes of distutils. Nothing happens where nothing is missing.
+`_mxnet_compatibility.pth` imports this module at the start of every interpreter of the runtime. It waits for `import mxnet`,
+then puts back what has been removed since: names of NumPy - for callers inside mxnet only, everybody else sees NumPy as it is -
+and the two classes of distutils. Nothing happens where nothing is missing.
 """
 
 import importlib.util
@@ -127,7 +127,6 @@ class _WaitForMxnet:
             sys.meta_path.remove(self)
             _mend_distutils()
             _mend_numpy()
-        return None
 
 
 sys.meta_path.insert(0, _WaitForMxnet())

@@ -1,10 +1,11 @@
-"""Builds, on the controller, the archive that a node unpacks into its runtime: every wheel installed once, for all nodes of a kind.
+"""Builds, on the controller, the archive that a node unpacks into its runtime: wheels installed once for all nodes of a kind.
 
 Reads a request from standard input, prints the path of the archive:
-{"id", "cache", "python": "3.11", "architecture": "x86_64", "wheels": [{"file", "sha256", "requirement" | "source"}], "files": directory}
+{"id", "cache", "python": "3.11", "architecture": "x86_64", "files": directory of this script's companions,
+ "wheels": [{"file", "sha256", "requirement" | "source"}]}
 
-Wheels are kept in <cache>/wheels and archives in <cache>/runtimes; what is there is used again. Wheels are checked against their
-SHA-256 before anything is taken from them. Several builds at once wait for one another.
+Wheels are kept in <cache>/wheels and archives in <cache>/runtimes; what is there is used again. Wheels are checked against
+their SHA-256 before anything is taken from them. Several builds at once wait for one another.
 """
 
 import compileall
@@ -24,9 +25,6 @@ from pathlib import Path
 
 PIP_SECONDS = 1800
 URL_SECONDS = 120
-# Headers and test suites: files that no program on a node opens, and a third of their number.
-LEFT_OUT = ("mxnet/include", "numpy/core/include", "numpy/core/lib")
-LEFT_OUT_NAMES = ("tests",)
 
 
 def fail(message, remedy):
@@ -46,7 +44,8 @@ def pip(*arguments):
         fail(f"pip {arguments[0]} did not end within {PIP_SECONDS} s", "the connection to the package index")
     if done.returncode != 0:
         reason = (done.stderr or done.stdout).strip().splitlines()
-        fail(f"pip {arguments[0]} failed on the controller: {' '.join(reason[-4:])}", f"{sys.executable} -m pip, and the network")
+        said = " ".join(reason[-4:])
+        fail(f"pip {arguments[0]} failed on the controller: {said}", f"{sys.executable} -m pip, and the network")
 
 
 def target_options(request):
@@ -63,7 +62,16 @@ def download(wheels, request, directory):
         requirements = Path(scratch) / "requirements.txt"
         lines = [f"{wheel['requirement']} --hash=sha256:{wheel['sha256']}" for wheel in wheels]
         requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        pip("download", "--no-deps", "--require-hashes", "-d", scratch, "-r", str(requirements), *target_options(request))
+        pip(
+            "download",
+            "--no-deps",
+            "--require-hashes",
+            "-d",
+            scratch,
+            "-r",
+            str(requirements),
+            *target_options(request),
+        )
         for found in Path(scratch).glob("*.whl"):
             os.replace(found, directory / found.name)
 
@@ -74,7 +82,8 @@ def fetch(wheel, target):
     scratch = target.with_name(target.name + ".part")
     try:
         if "://" in source:
-            with urllib.request.urlopen(source, timeout=URL_SECONDS) as response, open(scratch, "wb") as stream:
+            # The URL is the user's own.
+            with urllib.request.urlopen(source, timeout=URL_SECONDS) as response, open(scratch, "wb") as stream:  # noqa: S310
                 shutil.copyfileobj(response, stream)
         else:
             shutil.copyfile(Path(source).expanduser(), scratch)
@@ -100,16 +109,11 @@ def gather(request, directory):
         found = sha256(path) if path.exists() else "nothing"
         if found != wheel["sha256"]:
             path.unlink(missing_ok=True)
-            fail(f"wheel {wheel['file']} has SHA-256 {found}, not {wheel['sha256']}", "the right wheel, or the right SHA-256")
+            fail(
+                f"wheel {wheel['file']} has SHA-256 {found}, not {wheel['sha256']}",
+                "the right wheel, or the right SHA-256",
+            )
     return list(paths.values())
-
-
-def prune(packages):
-    for name in LEFT_OUT:
-        shutil.rmtree(packages / name, ignore_errors=True)
-    for path in sorted(packages.rglob("*")):
-        if path.is_dir() and path.name in LEFT_OUT_NAMES and path.is_relative_to(packages / "numpy"):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def install(request, wheels, tree):
@@ -119,7 +123,6 @@ def install(request, wheels, tree):
     pip("install", "--no-index", "--no-deps", "--no-compile", "--target", str(packages), *target_options(request),
         *map(str, wheels))  # fmt: skip
     shutil.rmtree(packages / "bin", ignore_errors=True)
-    prune(packages)
     files = Path(request["files"])
     for name in ("_mxnet_compatibility.py", "_mxnet_compatibility.pth"):
         shutil.copy2(files / name, packages / name)

@@ -40,7 +40,9 @@ def main():
     compute(mxnet)
     distributed = mxnet.runtime.Features().is_enabled("DIST_KVSTORE")
     if needed == "dist" and not distributed:
-        fail("this MXNet was built without DIST_KVSTORE", "a wheel built with USE_DIST_KVSTORE=ON in runtime_mxnet_wheel")
+        fail(
+            "this MXNet was built without DIST_KVSTORE", "a wheel built with USE_DIST_KVSTORE=ON in runtime_mxnet_wheel"
+        )
     bundle = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
     state = {
         "python": platform.python_version(),

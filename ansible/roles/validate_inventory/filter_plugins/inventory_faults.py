@@ -12,17 +12,18 @@ from typing import Any
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def inventory_faults(
-    nodes: Iterable[Mapping[str, Any]], kinds: Iterable[str], supervisors: Iterable[str]
-) -> list[str]:
+def inventory_faults(nodes: Iterable[Mapping[str, Any]], kinds: Iterable[str], supervisors: Iterable[str]) -> list[str]:
     """Look at the nodes of an inventory, all of them.
 
-    nodes: one mapping a host: `name`, `address`, `kind`, `supervisor`, `root`, `connection`, `known_hosts` (absolute), `shared`.
+    nodes: one mapping a host: `name`, `address`, `kind`, `supervisor`, `root`, `connection`, `known_hosts` (absolute),
+    `shared`.
     Returns one sentence a fault, with the host and the remedy.
     """
     nodes = list(nodes)
     if not nodes:
-        return ["the inventory has no hosts in group 'nodes'. Try: name the inventory with -i, put the hosts into group 'nodes'"]
+        return [
+            "the inventory has no hosts in group 'nodes'. Try: name the inventory with -i, put the hosts into group 'nodes'"
+        ]
     faults = [fault for node in nodes for fault in _faults_of_one(node, list(kinds), list(supervisors))]
     return faults + list(_doubled_addresses(nodes))
 
@@ -37,7 +38,7 @@ def _faults_of_one(node: Mapping[str, Any], kinds: list[str], supervisors: list[
     if node.get("supervisor") not in supervisors:
         yield f"{name}: node_supervisor '{node.get('supervisor')}' is unknown. Try: {', '.join(supervisors)}"
     if not str(node.get("root")).startswith(("/", "~")) or str(node.get("root")) in ("/", "~", "~/"):
-        yield f"{name}: node_root '{node.get('root')}' is not a directory of our own. Try: an absolute path, /opt/harness"
+        yield f"{name}: node_root '{node.get('root')}' is not a directory of our own. Try: /opt/harness"
     if node.get("connection") != "local" and not os.path.isfile(str(node.get("known_hosts"))):
         yield (
             f"{name}: {node.get('known_hosts')} with the pinned host keys does not exist. Try: cluster_known_hosts, or write the "

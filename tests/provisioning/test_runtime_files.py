@@ -1,0 +1,74 @@
+"""What the controller says of wheels that are absent or not what was pinned, and what the compatibility module puts back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.paths import ANSIBLE
+
+FILES = ANSIBLE / "roles" / "runtime" / "files"
+WHEEL = "mxnet-1.9.1-py3-none-any.whl"
+
+
+def build(cache: Path, wheel: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    request = {
+        "id": "test", "cache": str(cache), "python": "3.11", "architecture": "x86_64", "wheels": [wheel], "files": str(FILES),
+    }  # fmt: skip
+    command = [sys.executable, str(FILES / "build_bundle.py")]
+    return subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("content", [b"another wheel", None])
+def test_wheel_that_is_not_the_pinned_one_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    source = tmp_path / WHEEL
+    if content is not None:
+        source.write_bytes(content)
+    done = build(tmp_path / "cache", {"file": WHEEL, "sha256": "0" * 64, "source": str(source)})
+    assert done.returncode != 0
+    assert WHEEL in done.stderr
+    assert "Try: " in done.stderr
+    assert "SHA-256" in done.stderr if content else "cannot be read" in done.stderr
+    assert not list((tmp_path / "cache").rglob("*.tar.gz"))
+    assert not (tmp_path / "cache" / "wheels" / WHEEL).exists()
+
+
+def run_with_compatibility(directory: Path, program: str) -> str:
+    """What a program prints, in an interpreter that has the compatibility module and a package called mxnet."""
+    package = directory / "mxnet"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import numpy\nfrom distutils.version import LooseVersion\n"
+        "nan, product = numpy.NaN, numpy.product\nnewer = LooseVersion('1.10.2') > LooseVersion('1.9')\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-W", "ignore", "-c", f"import _mxnet_compatibility\n{program}"]
+    environment = {"PYTHONPATH": f"{FILES}:{directory}", "PATH": ""}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment).stdout
+
+
+def test_mxnet_finds_what_numpy_and_python_removed(tmp_path: Path) -> None:
+    assert (
+        run_with_compatibility(tmp_path, "import mxnet; print(mxnet.nan, mxnet.product([2, 3]), mxnet.newer)")
+        == "nan 6 True\n"
+    )
+
+
+def test_others_see_numpy_as_it_is(tmp_path: Path) -> None:
+    program = "import mxnet, numpy; print(hasattr(numpy, 'NaN'), hasattr(numpy, 'product'))"
+    plain = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import numpy; print(hasattr(numpy, 'NaN'), hasattr(numpy, 'product'))"],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    assert run_with_compatibility(tmp_path, program) == plain
+
+
+def test_nothing_is_touched_before_mxnet(tmp_path: Path) -> None:
+    assert (
+        run_with_compatibility(tmp_path, "import sys; print('numpy' in sys.modules, 'distutils' in sys.modules)")
+        == "False False\n"
+    )
