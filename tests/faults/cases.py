@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.launcher import Limits
 from harness.paths import REPOSITORY
-from harness.virtual import cluster
+from harness.virtual import cluster, network
 from tests.faults.rig import Rig, Running, kill, wait_for
 
 # A stop asks first and kills two seconds later; the first second goes to finding who failed first.
@@ -327,14 +327,14 @@ def flood(rig: Rig) -> Result:
 
 @case("200 trials of a 2 s program in a row", long=True)
 def many_trials(rig: Rig) -> Result:
-    before = rig.processes(), len(list(Path("/run/netns").iterdir()))
+    before = rig.processes(), len(network.namespaces_of(rig.name))
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.repeat", str(rig.inventory), str(MANY)],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False, timeout=MANY * MANY_SECONDS,
     )  # fmt: skip
     said = json.loads(done.stdout)
     time.sleep(2)
-    after = rig.processes(), len(list(Path("/run/netns").iterdir()))
+    after = rig.processes(), len(network.namespaces_of(rig.name))
     grown = {key: said["after"][key] - said["before"][key] for key in said["after"]}
     grown |= {"processes on nodes": after[0] - before[0], "namespaces": after[1] - before[1]}
     more = ", ".join(f"{count:+d} {what}" for what, count in grown.items())

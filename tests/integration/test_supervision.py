@@ -112,9 +112,10 @@ def test_what_is_no_cluster_member_cannot_reach_the_store(cluster: Cluster, rig:
     ]
     scan = (
         "import socket, sys\n"
+        "listening = {int(line) for line in sys.stdin}\n"
         "for host in sys.argv[1:]:\n"
-        "    for port in [22, *range(9091, 9191), *range(32768, 61000, 97), *map(int, open('/dev/stdin'))]:\n"
-        "        s = socket.socket(); s.settimeout(0.02 if port != 22 else 2)\n"
+        "    for port in sorted({*listening, *range(9091, 9191), *range(32768, 61000, 97)}):\n"
+        "        s = socket.socket(); s.settimeout(1 if port in listening else 0.02)\n"
         "        if s.connect_ex((host, port)) == 0: print(host, port)\n"
         "        s.close()\n"
     )
