@@ -31,6 +31,7 @@ _HANDSHAKE_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
 _KEEPALIVE_SECONDS = (3, 1, 5)  # silent for 3 s, then 5 probes 1 s apart: a node that fell off the network
 _SEND_BUFFER = 1 << 20
+_CONGESTION = b"reno"  # every kernel has it; bbr, where a host prefers it, paces short bursts to half the wire
 _SLACK = 16  # bytes: shards differ by an element, and a limit on arrival need not follow that
 
 _MAGIC = b"harness-allreduce-1\n"
@@ -362,6 +363,7 @@ def _tune(connection: socket.socket) -> None:
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION)
     idle, interval, probes = _KEEPALIVE_SECONDS
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
