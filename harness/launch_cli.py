@@ -90,7 +90,7 @@ def launch_job(
                 printer = _Printer(store, placement, quiet)
                 store.begin(JOB)
                 launcher = Launcher(session, agent.hash, run, limits, telemetry)
-                outcome = launcher.run(placement, printer, expects_events=False, directory=where)
+                outcome = launcher.run(placement, printer, expects_events=False, directories=where)
                 printer.finish()
                 store.finish(
                     JOB, trial_row(placement, outcome, [], 1, False),
@@ -101,15 +101,21 @@ def launch_job(
     return outcome
 
 
-def _send(session: Session, nodes: tuple[Node, ...], agent: Code, code: Code, directory: str | None) -> str:
-    """Bring the program to all nodes; where it is there. Raises NodeError."""
-    where = directory
-    for node in nodes:
+def _send(session: Session, nodes: tuple[Node, ...], agent: Code, code: Code, directory: str | None) -> dict[str, str]:
+    """Bring the program to all nodes; where it is, by node. Raises NodeError."""
+
+    def send(node: Node) -> str:
         code.send(session.to(node))
-        if directory:
-            answer = ask(session.to(node), agent.hash, "copy", source=code.hash, target=directory)
-            where = str(answer["target"])
-    return where or f"{nodes[0].root}/code/{code.hash}"
+        if not directory:
+            return f"{node.root}/code/{code.hash}"
+        return str(ask(session.to(node), agent.hash, "copy", source=code.hash, target=directory)["target"])
+
+    where = {}
+    for node, answer in on_all(nodes, send):
+        if isinstance(answer, NodeError):
+            raise answer
+        where[node.name] = answer
+    return where
 
 
 def _runtimes(preflight: Preflight) -> dict[str, bool]:

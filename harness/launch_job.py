@@ -47,9 +47,9 @@ class Job:
         return Code.of(directory)
 
     def placed(
-        self, nodes: Sequence[Node], port: int, token: str, directory: str, runtimes: Mapping[str, bool]
+        self, nodes: Sequence[Node], port: int, token: str, directories: Mapping[str, str], runtimes: Mapping[str, bool]
     ) -> Placement:
-        """The job's ranks on these nodes; the code is at `directory` there, `runtimes` says by name who has a runtime."""
+        """The job's ranks on these nodes; by a node's name, where the code is there and whether it has a runtime."""
         trial = Trial(
             id=JOB, nodes=len(nodes), repeat=1, variant="", program=self.command[0], parameters={},
             environment=self.environment, servers=self.servers,
@@ -61,19 +61,19 @@ class Job:
             servers=self.servers,
             scheduler=True,
             port=port,
-            command=self._command_on(directory, runtimes),
+            command=self._command_on(directories, runtimes),
             environment=self.environment,
             token=token,
         )
 
-    def _command_on(self, directory: str, runtimes: Mapping[str, bool]) -> CommandOf:
+    def _command_on(self, directories: Mapping[str, str], runtimes: Mapping[str, bool]) -> CommandOf:
         def command(node: Node) -> tuple[str, ...]:
             words = list(self.command)
             if words[0] in _PYTHONS:
                 words[0] = f"{node.root}/runtime/bin/python" if runtimes[node.name] else node.python
             if self.script is not None:
                 at = self.command.index(next(w for w in self.command if Path(w).absolute() == self.script))
-                words[at] = f"{directory}/{self.script.name}"
+                words[at] = f"{directories[node.name]}/{self.script.name}"
             return tuple(words)
 
         return command

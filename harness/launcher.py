@@ -72,12 +72,17 @@ class Launcher:
         self._telemetry_seconds = telemetry_seconds
 
     def run(
-        self, placement: Placement, observer: Observer, *, expects_events: bool = True, directory: str | None = None
+        self,
+        placement: Placement,
+        observer: Observer,
+        *,
+        expects_events: bool = True,
+        directories: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Run one trial to its end. Whatever happens, also an exception or Ctrl-C, its ranks are stopped.
 
-        `expects_events` is whether workers say that they are ready; `directory` is the ranks' working directory on the
-        nodes, each rank's own where there is none.
+        `expects_events` is whether workers say that they are ready; `directories` names the ranks' working directory
+        on each node, each rank's own where there is none.
         """
         attempt = secrets.token_hex(8)
         began = time.monotonic()
@@ -89,7 +94,7 @@ class Launcher:
             began=began,
         )
         for node in placement.nodes:
-            request = self._request(placement, node, attempt, directory)
+            request = self._request(placement, node, attempt, (directories or {}).get(node.name))
             trial.followers.append(Follower(self._session.to(node), self._code, request, self._limits, trial.inbox))
         try:
             for follower in trial.followers:

@@ -63,7 +63,7 @@ def main(inventory: Path, trials: int) -> None:
         for number in range(trials):
             if number == WARM_UP:
                 before, began = held(), time.monotonic()
-            placement = job.placed(cluster.nodes, cluster.port + number % PORTS, "t", "/", runtimes)
+            placement = job.placed(cluster.nodes, cluster.port + number % PORTS, "t", {}, runtimes)
             failures += launcher.run(placement, Nobody(), expects_events=False).status != "ok"
             if number % 20 == 0:
                 print(number, file=sys.stderr, flush=True)

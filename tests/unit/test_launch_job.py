@@ -20,7 +20,7 @@ def test_the_program_is_found_at_its_place_on_every_node(tmp_path: Path) -> None
     script = tmp_path / "my train.py"
     script.write_text("")
     job = make_job(["python", str(script), "--lr", "0.1; rm", "--data", str(script)], 3, None, ["A=b c=d"])
-    placement = job.placed(NODES, 9091, "t", "/code/x", RUNTIMES)
+    placement = job.placed(NODES, 9091, "t", dict.fromkeys("abc", "/code/x"), RUNTIMES)
     commands = {rank.node.name: rank.command for rank in placement.with_role("worker")}
     assert commands["a"] == (
         "/nowhere/runtime/bin/python",
@@ -41,7 +41,7 @@ def test_the_program_is_found_at_its_place_on_every_node(tmp_path: Path) -> None
 
 
 def test_more_workers_than_nodes_share_them() -> None:
-    placement = make_job(["true"], 5, 1, []).placed(NODES, 9091, "t", "/", RUNTIMES)
+    placement = make_job(["true"], 5, 1, []).placed(NODES, 9091, "t", {}, RUNTIMES)
     assert [rank.node.name for rank in placement.with_role("worker")] == ["a", "b", "c", "a", "b"]
 
 
@@ -49,7 +49,7 @@ def test_modules_and_commands_are_left_as_they_are() -> None:
     for command in (["python", "-m", "pkg"], ["python3", "-c", "print(1)"], ["hostname", "-f"]):
         job = make_job(command, 1, 0, [])
         assert job.script is None
-        assert job.placed(NODES[1:2], 1, "t", "/", RUNTIMES).ranks[0].command[1:] == tuple(command[1:])
+        assert job.placed(NODES[1:2], 1, "t", {}, RUNTIMES).ranks[0].command[1:] == tuple(command[1:])
 
 
 def test_bad_input() -> None:
