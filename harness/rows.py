@@ -24,7 +24,7 @@ TELEMETRY_COLUMNS = (
 
 _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
 _TRIAL_TAIL = (
-    "attempts", "left_out", "started_at", "startup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images",
+    "model_parameters", "attempts", "left_out", "started_at", "startup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images",
     "images_per_second", "wait_seconds", "bytes_sent", "bytes_received", "train_accuracy", "validation_accuracy",
     "best_validation_accuracy", "failure",
 )  # fmt: skip
@@ -60,6 +60,7 @@ def trial_row(
     attempts: int,
     suspect: bool,
     left_out: Iterable[str] = (),
+    model_parameters: float | None = None,
 ) -> Row:
     """One row of trials.csv, from the trial's rows of epochs.csv; `left_out` names the nodes in quarantine.
 
@@ -85,6 +86,7 @@ def trial_row(
         "workers": len(placement.with_role("worker")),
         "servers": len(placement.with_role("server")),
         **trial.parameters,
+        "model_parameters": _whole(model_parameters),
         "attempts": attempts,
         "left_out": " ".join(sorted(left_out)) or None,
         "started_at": timestamp(outcome.started_at),

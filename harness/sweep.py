@@ -99,7 +99,8 @@ class Sweep:
         outcome = self.launcher.run(placement, recorder)
         suspect = throttled_during(recorder.samples)
         used = {node.name for node in placement.nodes}
-        row = trial_row(placement, outcome, recorder.epochs, attempt, suspect, self.quarantined - used)
+        left_out = self.quarantined - used
+        row = trial_row(placement, outcome, recorder.epochs, attempt, suspect, left_out, recorder.model_parameters)
         detail = {
             "started_at": timestamp(outcome.started_at),
             "placement": {rank.name: rank.node.name for rank in placement.ranks},
@@ -124,6 +125,7 @@ class _Recorder:
         self._progress = progress
         self.epochs: list[Row] = []
         self.samples: list[Mapping[str, object]] = []
+        self.model_parameters: float | None = None
 
     def output(self, rank: Rank, data: bytes) -> None:
         self._store.log(self._trial.id, rank.name, data)
@@ -138,6 +140,8 @@ class _Recorder:
             **event.values,
         }
         self._store.event(self._trial.id, record)
+        if event.kind == "ready":
+            self.model_parameters = event.number("parameters")
         if event.kind == "epoch":
             row = epoch_row(self._trial, rank, event, now)
             self.epochs.append(row)

@@ -30,7 +30,8 @@ def write(directory: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "counts"), [("4", [4]), ("1-4", [1, 2, 3, 4]), ("1,2,4-6", [1, 2, 4, 5, 6]), (3, [3]), ([1, "3-4"], [1, 3, 4])]
+    ("text", "counts"),
+    [("4", [4]), ("1-4", [1, 2, 3, 4]), ("1,2,4-6", [1, 2, 4, 5, 6]), (3, [3]), ([1, "3-4"], [1, 3, 4])],
 )
 def test_counts(text: str | int | list[int | str], counts: list[int]) -> None:
     assert parse_counts(text) == counts
@@ -101,7 +102,11 @@ def experiment(tmp_path: Path) -> Experiment:
 
 def test_the_command_line_overrides(experiment: Experiment) -> None:
     changed = with_overrides(
-        experiment, nodes="2,4", repeats=1, settings=["batch_size=32,64", "kvstore=none", "servers=2"], environment=["A=b=c"]
+        experiment,
+        nodes="2,4",
+        repeats=1,
+        settings=["batch_size=32,64", "kvstore=none", "servers=2"],
+        environment=["A=b=c"],
     )
     assert changed.axes.nodes == [2, 4]
     assert changed.axes.parameters == {"batch_size": [32, 64]}
