@@ -39,7 +39,7 @@ def main() -> int:
     chosen = _parse()
     chosen.output.mkdir(parents=True, exist_ok=True)
     wheel = chosen.torch_wheel
-    if wheel is None and not chosen.no_torch and WITH_TORCH & set(chosen.only):
+    if wheel is None and not (chosen.no_torch or chosen.quick) and WITH_TORCH & set(chosen.only):
         wheel = pytorch.find_wheel()
     repeats = chosen.repeats or (1 if chosen.quick else 2)
     stage = Stage(chosen.nodes, repeats, chosen.quick, chosen.output / "bench", wheel)
@@ -84,7 +84,7 @@ def _parse() -> argparse.Namespace:
     add("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS), metavar="NAME", help=f"of: {', '.join(PARTS)}")
     add("--nodes", type=int, default=11, help="virtual nodes (default: 11)")
     add("--repeats", type=int, default=None, help="of everything that is repeated (default: 2, with --quick 1)")
-    add("--quick", action="store_true", help="fewer steps, one repeat: whether it works, rather than how fast")
+    add("--quick", action="store_true", help="whether it works, rather than how fast: one repeat, no PyTorch")
     add("--torch-wheel", type=Path, default=None, help="PyTorch's CPU wheel for the nodes' Python; see docs/bench.md")
     add("--no-torch", action="store_true", help="leave PyTorch out")
     add("--keep", action="store_true", help="leave the cluster up, for the next run's parts")

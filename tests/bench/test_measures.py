@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from training.models import ARCHITECTURES
 
+from harness.experiment import load_experiment
 from tests.bench import images, stores
 from tests.bench.measures import IncomparableError, Rate, Series, rate_of, start_of
 
@@ -115,3 +117,11 @@ def test_images_that_were_never_made_are_rows_that_say_how(tmp_path: Path) -> No
     rows = {row.what: row for row in images.rows(tmp_path / "figures.json")}
     assert rows["card image: one node's"].held
     assert rows["card image: base built"].held is False
+
+
+def test_loads_name_variants_that_the_baselines_have() -> None:
+    declared = load_experiment(stores.BASELINES)
+    for load in (*stores.LOADS, *stores.QUICK_LOADS):
+        assert set(load.variants) <= set(declared.variants)
+        assert load.model in ARCHITECTURES
+        assert load.parameters == ARCHITECTURES[load.model].parameters()
