@@ -24,7 +24,8 @@ TELEMETRY_COLUMNS = (
 
 _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
 _TRIAL_TAIL = (
-    "model_parameters", "attempts", "left_out", "started_at", "startup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images",
+    "model_parameters", "attempts", "left_out", "started_at", "startup_seconds", "train_seconds",
+    "validation_seconds", "total_seconds", "images",
     "images_per_second", "wait_seconds", "bytes_sent", "bytes_received", "train_accuracy", "validation_accuracy",
     "best_validation_accuracy", "failure",
 )  # fmt: skip
