@@ -24,7 +24,10 @@ _ROUNDS = 3
 ASSUMED_SPREAD = 0.10
 _BYTES_SPREAD = 0.01
 _OWN_SPREAD = 0.3
-_EXPOSED, _EXPOSED_SPREAD = 0.75, 0.5
+# Phases seldom fill a link: the same sweep on 10 and 20 Mbit/s paid 1.1 to 1.3 times the phased wire time.
+_EXPOSED, _EXPOSED_SPREAD, _MOST_EXPOSED = 1.0, 0.5, 1.5
+# Of the message costs, how much queues and lost packets may be: none to all, as one link rate cannot tell.
+QUEUED = 0.5
 _LEAST_COMPUTE = 1e-3
 SAMPLES = 300
 RANGE_PERCENTILES = (10.0, 90.0)
@@ -65,23 +68,36 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model. `costs` is 5 (model.COSTS); `samples` 5 x SAMPLES are as plausible; `factors` their residuals."""
+    """A fitted model. `costs` is 5 (model.COSTS); `samples` 5 x SAMPLES are as plausible; `factors` their residuals.
+
+    `queued` is in each sample the share of the message costs that is really the link's, which one link rate cannot tell.
+    """
 
     traffic: Traffic
     link_bits_per_second: float | None
     costs: Array
     samples: Array
     factors: Array
+    queued: Array
     held_out: tuple[HeldOut, ...]
     spread: float
 
     def seconds(self, nodes: Array, conditions: Conditions) -> Array:
         """Seconds a step, for each number of nodes."""
-        return step_seconds(self.costs[:, None], nodes, self.traffic, conditions)[:, 0]
+        costs = self._under(self.costs[:, None], QUEUED, conditions)
+        return step_seconds(costs, nodes, self.traffic, conditions)[:, 0]
 
     def sampled_seconds(self, nodes: Array, conditions: Conditions) -> Array:
         """Seconds a step in every sample: nodes x SAMPLES."""
-        return step_seconds(self.samples, nodes, self.traffic, conditions) * self.factors
+        costs = self._under(self.samples, self.queued, conditions)
+        return step_seconds(costs, nodes, self.traffic, conditions) * self.factors
+
+    def _under(self, costs: Array, queued: float | Array, conditions: Conditions) -> Array:
+        """The costs under another link: of the message costs the share that waits in the link's queues follows its rate."""
+        if not (self.link_bits_per_second and conditions.link_bits_per_second):
+            return costs
+        slower = self.link_bits_per_second / conditions.link_bits_per_second
+        return np.vstack([costs[:2], costs[2:4] * (1 - queued + queued * slower), costs[4:]])
 
 
 def fit_points(points: Sequence[Point], link_bits_per_second: float | None) -> Fit:
@@ -113,6 +129,7 @@ def fit_points(points: Sequence[Point], link_bits_per_second: float | None) -> F
         costs=system.costs,
         samples=_taking_time(bounded_least_squares(system.matrix, disturbed, system.upper), points),
         factors=np.exp(spread * noise.standard_normal(SAMPLES)),
+        queued=noise.uniform(0.0, 1.0, SAMPLES),
         held_out=held_out,
         spread=spread,
     )
@@ -170,7 +187,7 @@ def _solve(points: Sequence[Point], link: float | None) -> _System:
     priors, beliefs = _priors(points)
     # With one batch size nothing tells a step's fixed cost from its images': all counts as the images'.
     several_batches = len(set(np.round(batch))) > 1
-    upper = np.array([np.inf, np.inf if several_batches else 0.0, np.inf, np.inf, 1.0])
+    upper = np.array([np.inf, np.inf if several_batches else 0.0, np.inf, np.inf, _MOST_EXPOSED])
     spread, freedom = MEASURED_SPREAD, len(points) - int(np.sum(upper > 0))
     for _ in range(_ROUNDS):
         matrix = np.vstack([terms / spread, priors])
@@ -197,7 +214,7 @@ def _smallest(points: Sequence[Point]) -> Point:
 
 def _priors(points: Sequence[Point]) -> tuple[Array, Array]:
     """A row a prior in units of its spread, and what it believes: computing takes what the smallest cluster spent not
-    waiting, messages may cost anything, most of the wire's time shows.
+    waiting, messages may cost anything, all of the wire's phased time shows.
     """
     first = _smallest(points)
     own, longest = first.own_seconds or first.step_seconds, max(point.step_seconds for point in points)

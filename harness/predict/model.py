@@ -10,7 +10,8 @@
 
 `even_bytes` of a model's data are cut into equal shards, one a server; `whole_bytes` lie on one node whatever the number of
 servers. With even shards on every node the phased wire time is the well-known 2 (n - 1) / n * bytes / rate: gradients go out,
-and only then weights come back. `exposed` is the share of it that computation does not hide. Times are seconds.
+and only then weights come back. `exposed` is how much of it is paid: less than 1 where computation hides some, more where the
+phases do not fill the link. Times are seconds.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _costs(one: Forecast) -> Table:
         table.add_row("bytes", text.size(traffic.even_bytes), "", f"a step, in equal shards on {shards}")
         table.add_row("", text.size(traffic.whole_bytes), "", "a step, whole on one node")
         share = (text.percent(exposed.value), _spanned(exposed, text.percent))
-        table.add_row("wire", *share, f"of its phased time at {show_rate(link)} is not hidden")
+        table.add_row("wire", *share, f"of its phased time at {show_rate(link)}")
     return table
 
 

@@ -132,6 +132,14 @@ def test_without_a_link_the_wire_is_part_of_the_message_costs() -> None:
     assert max(abs(one.error) for one in fit.held_out if not one.outside) < 0.10
 
 
+def test_a_share_of_the_message_costs_follows_the_link() -> None:
+    fit = fit_points(points(ALL_SIZES), LINK)
+    nodes = array(8)
+    slow, fast = (fit.seconds(nodes, Conditions(64, rate))[0] for rate in (LINK, 2 * LINK))
+    compute, messages = 64 * COSTS[0], COSTS[2] + 7 * COSTS[3]
+    assert slow - fast == pytest.approx((slow - compute - messages) / 2 + messages / 4, rel=0.02)
+
+
 def test_nonsense_still_takes_time_and_stays_finite() -> None:
     fit = fit_points([Point(1, 64, 1e-6), Point(2, 64, 50.0, busiest_bytes=1.0, shards=2), Point(3, 64, 1e-5)], LINK)
     seconds = fit.sampled_seconds(array(1, 2, 64), Conditions(64, LINK))
