@@ -41,8 +41,8 @@ def _faults_of_one(node: Mapping[str, Any], kinds: list[str], supervisors: list[
         yield f"{name}: node_root '{node.get('root')}' is not a directory of our own. Try: /opt/harness"
     if node.get("connection") != "local" and not os.path.isfile(str(node.get("known_hosts"))):
         yield (
-            f"{name}: {node.get('known_hosts')} with the pinned host keys does not exist. Try: cluster_known_hosts, or write the "
-            "keys that you have checked there (ssh-keyscan ADDRESS prints what a node shows)"
+            f"{name}: {node.get('known_hosts')} with the pinned host keys does not exist. Try: cluster_known_hosts, or write "
+            "the keys that you have checked there (ssh-keyscan ADDRESS prints what a node shows)"
         )
     if node.get("connection") == "local" and not node.get("shared"):
         yield f"{name}: ansible_connection is local, but node_shared_machine is not true. Try: node_shared_machine: true"
