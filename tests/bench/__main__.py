@@ -18,6 +18,7 @@ from rich.table import Table
 
 from harness.paths import REPOSITORY
 from tests.bench import cluster, images, overhead, pytorch, single, stores
+from tests.bench.measures import IncomparableError
 from tests.bench.row import Row
 from tests.bench.stage import BenchError, Stage
 
@@ -71,9 +72,9 @@ def _measure(name: str, stage: Stage, chosen: set[str]) -> Iterator[Row]:
         if name in WITH_TORCH and name == min(WITH_TORCH & chosen, key=list(PARTS).index):
             pytorch.provision(stage)
         yield from PARTS[name](stage)
-    except (BenchError, OSError) as error:
+    except (BenchError, IncomparableError, OSError) as error:
         print(error, file=sys.stderr)
-        yield Row(f"{name}", "", note=_FAILED + str(error).splitlines()[0])
+        yield Row(name, "", note=_FAILED + str(error).splitlines()[0])
 
 
 def _parse() -> argparse.Namespace:

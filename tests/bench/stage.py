@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import EXIT_OK, EXIT_TRIALS_FAILED
 from harness.paths import ANSIBLE, REPOSITORY
 
 NAME = "bench"
@@ -56,9 +57,9 @@ class Stage:
         """The cluster's inventory; it must be up."""
         return Path(self.harness("cluster", "inventory", "--name", NAME).output.splitlines()[-1])
 
-    def harness(self, *arguments: str | Path) -> Done:
+    def harness(self, *arguments: str | Path, good: Collection[int] = (0,)) -> Done:
         """Run a verb of the harness."""
-        return self.run(sys.executable, "-m", "harness.cli", *map(str, arguments))
+        return self.run(sys.executable, "-m", "harness.cli", *map(str, arguments), good=good)
 
     def playbook(self, extra: Mapping[str, object] | None = None) -> Done:
         """Run site.yml on the cluster, with extra variables."""
@@ -67,32 +68,41 @@ class Stage:
         return self.harness("cluster", "exec", "--name", NAME, "--", *command)
 
     def sweep(self, experiment: Path, *arguments: str) -> tuple[Path, Done]:
-        """Run an experiment on the cluster; its run directory."""
+        """Run an experiment on the cluster; its run directory. Trials that fail are in it, with the reason."""
         results = self.output / "runs"
+        latest = results / experiment.stem / "latest"
+        before = latest.resolve()
         done = self.harness(
-            "sweep", experiment, "-i", self.inventory, "-o", results, "--start-timeout", "400", "-q", *arguments
+            *("sweep", experiment, "-i", self.inventory, "-o", results, "--start-timeout", "400", "-q"),
+            *arguments,
+            good=(EXIT_OK, EXIT_TRIALS_FAILED),
         )
-        return (results / experiment.stem / "latest").resolve(), done
+        if latest.resolve() == before:
+            raise BenchError(f"sweep of {experiment.stem} left no run directory\n{done.output[-500:]}")
+        return latest.resolve(), done
 
-    def run(self, *command: str) -> Done:
-        """Run a command to its end, its output kept in the log. Raises BenchError unless it ends with 0."""
+    def run(self, *command: str, good: Collection[int] = (0,)) -> Done:
+        """Run a command to its end, its output kept in the log. Raises BenchError for an exit code that is not `good`."""
         shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
         print(f"  {shown}"[:160], file=sys.stderr, flush=True)
         began, start = time.time(), time.monotonic()
-        done = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "160"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "160"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{shown}: did not end within {_COMMAND_SECONDS} s") from None
         seconds = time.monotonic() - start
         with (self.output / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"$ {' '.join(command)}\n{done.stdout}\n[{seconds:.1f} s, exit {done.returncode}]\n\n")
-        if done.returncode:
+        if done.returncode not in good:
             raise BenchError(f"{shown}: exit code {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-15:]))
         return Done(done.stdout, began, seconds)
