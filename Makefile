@@ -81,6 +81,13 @@ test: runtime virtual-packages image-packages $(VENV)/.with-test ## Run the whol
 bench: setup virtual-packages ## Measure the project's promises on virtual nodes (as root): one table, and build/bench.json
 	$(BIN)/python -m tests.bench $(BENCH_ARGUMENTS)
 
+.PHONY: faults
+faults: setup virtual-packages ## Make every fault happen on four virtual nodes (as root) and print what came of it
+	trap '$(BIN)/harness cluster down --name faults' EXIT; \
+	$(BIN)/harness cluster up --name faults --nodes 4 --profile none; \
+	$(BIN)/harness cluster exec --name faults -- $(BIN)/ansible-playbook ansible/playbooks/site.yml; \
+	$(BIN)/python -m tests.faults -i "$$($(BIN)/harness cluster inventory --name faults)" $(FAULTS_ARGUMENTS)
+
 .PHONY: lint
 lint: setup $(VENV)/.with-lint ## Check style, types and playbooks
 	$(BIN)/ruff format --check .
