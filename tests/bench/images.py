@@ -12,7 +12,7 @@ from tests.bench.row import Bar, Row, at_most
 from tests.bench.stage import Stage
 
 FIGURES = REPOSITORY / "build" / "images" / "figures.json"
-HOW = "ansible-playbook -i inventory/pi.example ansible/playbooks/image.yml, and docs/images.md"
+HOW = "make card images first: docs/images.md"
 _BARS: Mapping[str, tuple[str, Bar | None]] = {
     "base_build_seconds": ("card image: base built", at_most(720)),
     "base_cached_seconds": ("card image: base from the cache", at_most(10)),
@@ -35,4 +35,4 @@ def rows(path: Path) -> Iterator[Row]:
         found = figures.get(key)
         values = list(found.values()) if isinstance(found, dict) else [] if found is None else [found]
         if values or bar:
-            yield Row(what, "s", values, bar, "" if values else f"make them: {HOW}")
+            yield Row(what, "s", values, bar, "" if values else HOW)

@@ -24,7 +24,7 @@ def measure(stage: Stage) -> Iterator[Row]:
         "s",
         [start.overhead for start in starts],
         at_most(OVERHEAD_SECONDS),
-        "own start: imports, data, store, as the rank measures them",
+        "own start: imports, data and store, as the rank measures them",
     )
     marks = {
         "nodes connected, checked and held": [start.manifest for start in starts],

@@ -74,6 +74,6 @@ def ratio_row(
 
 
 def _shown(figure: float) -> str:
-    if abs(figure) >= 100:
+    if abs(figure) >= 100 or isinstance(figure, int):
         return f"{figure:.0f}"
     return f"{figure:.1f}" if abs(figure) >= 10 else f"{figure:.2f}"

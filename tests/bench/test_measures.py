@@ -112,7 +112,7 @@ def test_a_store_that_failed_says_why_and_keeps_nothing() -> None:
 
 
 def test_images_that_were_never_made_are_rows_that_say_how(tmp_path: Path) -> None:
-    assert all("image.yml" in row.note for row in images.rows(tmp_path / "figures.json"))
+    assert all("docs/images.md" in row.note for row in images.rows(tmp_path / "figures.json"))
     (tmp_path / "figures.json").write_text('{"node_seconds": {"pi01": 1.5, "pi02": 1.7}, "base_build_seconds": 800}')
     rows = {row.what: row for row in images.rows(tmp_path / "figures.json")}
     assert rows["card image: one node's"].held
