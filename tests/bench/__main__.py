@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ PARTS: dict[str, Part] = {
 }
 ON_NODES = frozenset({"overhead", "stores", "single"})
 WITH_TORCH = frozenset({"stores", "single"})
+_FAILED = "failed: "
+_EXIT_TERMINATED = 143
 
 
 def main() -> int:
@@ -46,6 +49,7 @@ def main() -> int:
     stage = Stage(chosen.nodes, repeats, chosen.quick, chosen.output / "bench", wheel)
     stage.output.mkdir(exist_ok=True)
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))  # by way of `finally`: nothing is to be left
     try:
         rows = [(name, row) for name in PARTS if name in chosen.only for row in _measure(name, stage, set(chosen.only))]
     finally:
@@ -58,9 +62,6 @@ def main() -> int:
     failed = any(row.held is False or row.note.startswith(_FAILED) for _, row in rows)
     print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}; log: {stage.output}/log.txt")
     return int(failed)
-
-
-_FAILED = "failed: "
 
 
 def _measure(name: str, stage: Stage, chosen: set[str]) -> Iterator[Row]:
