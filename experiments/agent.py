@@ -866,9 +866,8 @@ def run(request: Json) -> None:
     follow({**request, "offsets": {rank["name"]: 0 for rank in request["ranks"]}})
 
 
-def main() -> int:
+def main(verb: str) -> int:
     """Run one verb."""
-    verb = sys.argv[1]
     if verb == "keep":
         return keep(Path(sys.argv[2]))
     request = json.loads(read_request())
@@ -905,4 +904,4 @@ def leave() -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

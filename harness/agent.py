@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,6 +44,11 @@ try:
                 if not os.path.isdir(target):
                     raise
             say(present=True)
+    if sys.argv[3:]:
+        # The agent goes on in this interpreter: a second one would cost a small board half a second.
+        sys.path.insert(0, target)
+        import agent
+        agent.main(sys.argv[3])
 except OSError as error:
     say(error=str(error))
 """
@@ -69,15 +75,29 @@ class Code:
 
     def send(self, transport: Transport) -> bool:
         """Put the code on a node unless it is there; True where it was sent. Raises NodeError."""
+        return bool(self._send(transport, [])["sent"])
+
+    def send_and_ask(self, transport: Transport, verb: str) -> Json:
+        """Put the code on a node unless it is there, and ask its agent at once; `asked_at` of the answer says when.
+
+        Raises NodeError.
+        """
+        return self._send(transport, [verb])
+
+    def _send(self, transport: Transport, verbs: list[str]) -> Json:
         node = transport.node
-        stream = transport.open([node.python, "-I", "-S", "-c", _RECEIVE, node.root, self.hash])
+        stream = transport.open([node.python, "-I", "-S", "-c", _RECEIVE, node.root, self.hash, *verbs])
         remedy = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
         try:
             answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
-            if answer["present"]:
-                return False
-            stream.write(f"{len(self.archive)}\n".encode() + self.archive)
-            _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
+            sent = not answer["present"]
+            if sent:
+                stream.write(f"{len(self.archive)}\n".encode() + self.archive)
+                answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
+            asked = time.time()
+            if verbs:
+                stream.send_line({"root": node.root, "node": node.name, "supervisor": node.supervisor})
+                answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
         except TimeoutError:
             raise NodeError(node.name, f"did not take the code within {REPLY_TIMEOUT_SECONDS} s") from None
         except StreamClosedError as error:
@@ -86,7 +106,7 @@ class Code:
             ) from None
         finally:
             stream.close()
-        return True
+        return {**answer, "sent": sent, "asked_at": asked}
 
 
 def _frame(node: Node, found: tuple[Json, bytes] | None, remedy: str) -> Json:

@@ -46,7 +46,6 @@ class Probed:
     node: Node
     answer: Json
     skew_seconds: float
-    code_sent: bool = False
 
 
 @dataclass
@@ -71,13 +70,11 @@ def probe_nodes(session: Session, nodes: Sequence[Node], code: Code) -> Prefligh
 
     def probe(node: Node) -> Probed:
         transport = session.to(node)
-        sent = code.send(transport)
-        before = time.time()
-        answer = ask(transport, code.hash, "probe")
+        answer = code.send_and_ask(transport, "probe")
         after = time.time()
         # The node read its clock somewhere between question and answer; only what lies outside is skew for sure.
-        skew = max(before - answer["time"], answer["time"] - after, 0.0)
-        return Probed(node, answer, skew, sent)
+        skew = max(answer["asked_at"] - answer["time"], answer["time"] - after, 0.0)
+        return Probed(node, answer, skew)
 
     result = Preflight()
     for node, answer in on_all(nodes, probe):
