@@ -370,9 +370,16 @@ def start(request: Json) -> Json:
     return {"failed": failed}
 
 
+def compiled() -> Path:
+    """This file, compiled where the probe before a sweep left it so: every keeper would compile it again, on a small board."""
+    source = Path(__file__).resolve()
+    cached = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}.pyc"
+    return cached if cached.is_file() else source
+
+
 def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
     """The command that starts a rank's keeper, as a transient unit or as a plain process."""
-    keeper = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "keep", str(directory)]
+    keeper = [sys.executable, "-I", "-S", str(compiled()), "keep", str(directory)]
     if request["supervisor"] == "process":
         return keeper
     unit = unit_name(request["run"], request["trial"], rank)
