@@ -94,6 +94,20 @@ def test_a_late_worker_is_waited_for() -> None:
     assert [float(total[0]) for total in found] == [2.0, 2.0]
 
 
+def test_workers_may_share_nodes() -> None:
+    def work(links: Links) -> float:
+        return float(Exchange(links, 0, 1, np.float32).sum(np.ones(1, np.float32))[0])
+
+    crowded = [dataclasses.replace(seat, host=f"127.0.0.{seat.rank % 2 + 1}") for seat in collective_job.seats(5)]
+    assert collective_job.together(work, crowded) == [5.0] * 5
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    seat = collective_job.seats(2)[0]
+    with socket.create_server(seat.root), pytest.raises(ProgramError, match=f"{seat.root[0]}:{seat.root[1]}"):
+        Links(seat, 1)
+
+
 def test_missing_workers_are_named() -> None:
     seats = collective_job.seats(4)
     futures = collective_job.outcomes(lambda _: None, [seats[0], seats[2]], join_seconds=1)

@@ -8,6 +8,7 @@ travels), so a stranger on the network can neither join nor pose as a worker. Wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -214,8 +215,8 @@ class _Rendezvous:
         """Fill `links`."""
         seat = self._seat
         backlog: set[Link] = set()
-        port = seat.root[1] + seat.rank  # own port each, for workers that share an address
-        with _listen(seat.host, port, 2 * seat.workers * self._channels) as listener:
+        with _listen(seat, 2 * seat.workers * self._channels) as listener:
+            port = listener.getsockname()[1]
             roster = self._gather(listener, port) if seat.rank == 0 else self._join(port)
             for rank in range(seat.rank):
                 for channel in range(self._channels):
@@ -305,14 +306,21 @@ class _Rendezvous:
         raise ProgramError(f"{absent()} did not join in time", "see their logs, or their nodes with `harness check`")
 
 
-def _listen(host: str, port: int, backlog: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), backlog=backlog)
-    except OSError as error:
-        raise ProgramError(
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            "free the port, or give the inventory another cluster_port; DMLC_NODE_HOST must be this node's own address",
-        ) from error
+def _listen(seat: Seat, backlog: int) -> socket.socket:
+    """Listen on the trial's port of the own node; workers that share a node take the next free ones."""
+    first = seat.root[1] + (1 if seat.rank and seat.host == seat.root[0] else 0)
+    last = first + (seat.workers if seat.rank else 0)
+    for port in range(first, last + 1):
+        try:
+            return socket.create_server((seat.host, port), backlog=backlog)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port == last:
+                raise ProgramError(
+                    f"cannot listen on {seat.host}:{port}: {error.strerror}",
+                    "free the port, or give the inventory another cluster_port; "
+                    "DMLC_NODE_HOST must be this node's own address",
+                ) from error
+    raise AssertionError("the last port either served or raised")
 
 
 def _introduce(connection: socket.socket, seat: Seat, channel: int, port: int) -> None:
