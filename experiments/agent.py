@@ -735,7 +735,8 @@ class Telemetry:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._next = time.monotonic()
+        # Not at once: over a few milliseconds, CPU time counted in ticks says nothing.
+        self._next = time.monotonic() + min(seconds, 1.0)
         self._usage = processes_usage if in_container() else machine_usage
         self._cpu = self._usage()[0] if seconds else 0.0
         self._at = time.monotonic()
