@@ -11,8 +11,8 @@ LOCAL_ROOT := $(HOME)/.local/share/harness
 # MXNet's wheel needs the three libraries, everything else of a local run comes from PyPI.
 DEMO_PACKAGES := python3-venv libgomp1 libquadmath0 libgfortran5
 VIRTUAL_PACKAGES := systemd-container mmdebstrap iproute2 nftables openssh-client
-IMAGE_PACKAGES := qemu-system-arm qemu-user-static binfmt-support mmdebstrap mtools dosfstools fdisk e2fsprogs uidmap \
-	xz-utils openssh-client ipxe-qemu
+IMAGE_PACKAGES := qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap fakeroot mtools dosfstools fdisk \
+	e2fsprogs uidmap xz-utils openssh-client
 
 # $(call packages,LIST): install what is missing of LIST, as root or through sudo; without either, say the command and stop.
 define packages
@@ -67,14 +67,23 @@ virtual-packages:
 image-packages:
 	$(call packages,$(IMAGE_PACKAGES))
 
+# The kernel runs the image's own programs through QEMU once it is told how; only root can tell it.
+.PHONY: binfmt
+binfmt: image-packages
+	@if [[ $$(id -u) == 0 && ! -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]]; then \
+	  echo "telling the kernel to run arm64 programs through QEMU"; \
+	  mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc || true; \
+	  update-binfmts --enable qemu-aarch64 || true; \
+	fi
+
 .PHONY: virtual
 virtual: setup virtual-packages ## Install what virtual clusters need
 
 .PHONY: image
-image: setup image-packages ## Install what making and proving SD card images needs
+image: setup binfmt ## Install what making and proving SD card images needs
 
 .PHONY: test
-test: runtime virtual-packages image-packages $(VENV)/.with-test ## Run the whole test suite (as root: the virtual cluster too)
+test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the whole test suite (as root: the virtual cluster too)
 	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest $(PYTEST_ARGUMENTS)
 
 .PHONY: bench
