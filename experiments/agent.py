@@ -806,6 +806,14 @@ def probe(request: Json) -> Json:
     }
 
 
+def enter(request: Json) -> None:
+    """Answer like `probe`, then hold the node if that is asked on the same connection: one interpreter's start less."""
+    send(probe(request))
+    line = read_request()
+    if line:
+        hold(json.loads(line))
+
+
 def serve(request: Json) -> None:
     """Accept connections on the store's port until stdin closes; discard what peers send, then tell them how much it was."""
 
@@ -879,7 +887,7 @@ def main(verb: str) -> int:
     if verb == "keep":
         return keep(Path(sys.argv[2]))
     request = json.loads(read_request())
-    streams = {"run": run, "follow": follow, "serve": serve, "hold": hold}
+    streams = {"run": run, "follow": follow, "serve": serve, "hold": hold, "enter": enter}
     replies = {"stop": stop, "clean": clean, "probe": probe, "connect": connect, "copy": copy_code}
     try:
         if verb in streams:

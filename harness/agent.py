@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import BadInputError, NodeError
 from harness.inventory import Node
-from harness.transport import REPLY_TIMEOUT_SECONDS, Json, StreamClosedError, Transport
+from harness.transport import REPLY_TIMEOUT_SECONDS, Json, Session, StreamClosedError, Transport
 
 AGENT = "agent.py"
 _LEFT_OUT = ("__pycache__", ".yaml", ".pyc")
@@ -77,17 +77,18 @@ class Code:
         """Put the code on a node unless it is there; True where it was sent. Raises NodeError."""
         return bool(self._send(transport, [])["sent"])
 
-    def send_and_ask(self, transport: Transport, verb: str) -> Json:
+    def enter(self, session: Session, node: Node) -> Json:
         """Put the code on a node unless it is there, and ask its agent at once; `asked_at` of the answer says when.
 
-        Raises NodeError.
+        The agent's stream is parked in the session: it is the one that may hold the node. Raises NodeError.
         """
-        return self._send(transport, [verb])
+        return self._send(session.to(node), ["enter"], session)
 
-    def _send(self, transport: Transport, verbs: list[str]) -> Json:
+    def _send(self, transport: Transport, verbs: list[str], session: Session | None = None) -> Json:
         node = transport.node
         stream = transport.open([node.python, "-I", "-S", "-c", _RECEIVE, node.root, self.hash, *verbs])
         remedy = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
+        parked = False
         try:
             answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
             sent = not answer["present"]
@@ -98,6 +99,9 @@ class Code:
             if verbs:
                 stream.send_line({"root": node.root, "node": node.name, "supervisor": node.supervisor})
                 answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
+            if session:
+                session.park(node, stream)
+                parked = True
         except TimeoutError:
             raise NodeError(node.name, f"did not take the code within {REPLY_TIMEOUT_SECONDS} s") from None
         except StreamClosedError as error:
@@ -105,7 +109,8 @@ class Code:
                 node.name, f"sending the code failed: {error} {stream.errors().strip()[-300:]}", remedy
             ) from None
         finally:
-            stream.close()
+            if not parked:
+                stream.close()
         return {**answer, "sent": sent, "asked_at": asked}
 
 

@@ -56,7 +56,7 @@ class Hold:
     def _take(self, node: Node) -> Stream:
         """An open stream that holds a node. Raises NodeError where it is another's, or out of reach."""
         transport = self._session.to(node)
-        stream = transport.open(agent_command(node, self._code, "hold"))
+        stream = self._session.unpark(node) or transport.open(agent_command(node, self._code, "hold"))
         try:
             stream.send_line(
                 {

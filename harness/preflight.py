@@ -69,8 +69,7 @@ def probe_nodes(session: Session, nodes: Sequence[Node], code: Code) -> Prefligh
     """Connect to all nodes at once, bring the code up to date, and ask each for its state."""
 
     def probe(node: Node) -> Probed:
-        transport = session.to(node)
-        answer = code.send_and_ask(transport, "probe")
+        answer = code.enter(session, node)
         after = time.time()
         # The node read its clock somewhere between question and answer; only what lies outside is skew for sure.
         skew = max(answer["asked_at"] - answer["time"], answer["time"] - after, 0.0)

@@ -355,6 +355,7 @@ class Session:
         if cluster.network_namespace:
             enter_network_namespace(cluster.network_namespace)
         self._transports: dict[str, Transport] = {}
+        self._parked: dict[str, Stream] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -368,8 +369,21 @@ class Session:
             self._transports[node.name] = LocalTransport(node) if node.local else SshTransport(node)
         return self._transports[node.name]
 
+    def park(self, node: Node, stream: Stream) -> None:
+        """Keep a node's waiting agent for whoever asks it next."""
+        earlier, self._parked[node.name] = self._parked.get(node.name), stream
+        if earlier:
+            earlier.close()
+
+    def unpark(self, node: Node) -> Stream | None:
+        """A node's waiting agent, if there is one."""
+        return self._parked.pop(node.name, None)
+
     def close(self) -> None:
         """Drop every connection."""
+        for stream in self._parked.values():
+            stream.close()
+        self._parked.clear()
         for transport in self._transports.values():
             transport.close()
         self._transports.clear()
