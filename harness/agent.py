@@ -11,9 +11,10 @@ from pathlib import Path
 
 from harness.errors import BadInputError, NodeError
 from harness.inventory import Node
-from harness.transport import REPLY_TIMEOUT_SECONDS, Json, Session, StreamClosedError, Transport
+from harness.transport import REPLY_TIMEOUT_SECONDS, Json, Session, Stream, StreamClosedError, Transport
 
 AGENT = "agent.py"
+_REMEDY = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
 _LEFT_OUT = ("__pycache__", ".yaml", ".pyc")
 
 # Runs on the node before anything of ours is there: says whether the code is present, and unpacks it where it is not. The
@@ -75,50 +76,53 @@ class Code:
 
     def send(self, transport: Transport) -> bool:
         """Put the code on a node unless it is there; True where it was sent. Raises NodeError."""
-        return bool(self._send(transport, [])["sent"])
+        stream, sent = self._hand_over(transport, [])
+        stream.close()
+        return sent
 
     def enter(self, session: Session, node: Node) -> Json:
         """Put the code on a node unless it is there, and ask its agent at once; `asked_at` of the answer says when.
 
         The agent's stream is parked in the session: it is the one that may hold the node. Raises NodeError.
         """
-        return self._send(session.to(node), ["enter"], session)
+        stream, _ = self._hand_over(session.to(node), ["enter"])
+        session.park(node, stream)
+        asked = time.time()
+        try:
+            stream.send_line({"root": node.root, "node": node.name, "supervisor": node.supervisor})
+            answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS))
+        except (TimeoutError, StreamClosedError) as error:
+            reason = f"its agent does not answer: {error} {stream.errors().strip()[-300:]}"
+            raise NodeError(node.name, reason, _REMEDY) from None
+        return {**answer, "asked_at": asked}
 
-    def _send(self, transport: Transport, verbs: list[str], session: Session | None = None) -> Json:
+    def _hand_over(self, transport: Transport, verbs: list[str]) -> tuple[Stream, bool]:
+        """A stream on which the code is in place, and whether it had to be sent. Raises NodeError."""
         node = transport.node
         stream = transport.open([node.python, "-I", "-S", "-c", _RECEIVE, node.root, self.hash, *verbs])
-        remedy = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
-        parked = False
         try:
-            answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
-            sent = not answer["present"]
+            sent = not _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS))["present"]
             if sent:
                 stream.write(f"{len(self.archive)}\n".encode() + self.archive)
-                answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
-            asked = time.time()
-            if verbs:
-                stream.send_line({"root": node.root, "node": node.name, "supervisor": node.supervisor})
-                answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS), remedy)
-            if session:
-                session.park(node, stream)
-                parked = True
+                _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS))
         except TimeoutError:
+            stream.close()
             raise NodeError(node.name, f"did not take the code within {REPLY_TIMEOUT_SECONDS} s") from None
         except StreamClosedError as error:
-            raise NodeError(
-                node.name, f"sending the code failed: {error} {stream.errors().strip()[-300:]}", remedy
-            ) from None
-        finally:
-            if not parked:
-                stream.close()
-        return {**answer, "sent": sent, "asked_at": asked}
+            reason = f"sending the code failed: {error} {stream.errors().strip()[-300:]}"
+            stream.close()
+            raise NodeError(node.name, reason, _REMEDY) from None
+        except NodeError:
+            stream.close()
+            raise
+        return stream, sent
 
 
-def _frame(node: Node, found: tuple[Json, bytes] | None, remedy: str) -> Json:
+def _frame(node: Node, found: tuple[Json, bytes] | None) -> Json:
     if found is None:
         raise StreamClosedError("no answer")
     if "error" in found[0]:
-        raise NodeError(node.name, f"cannot store the code: {found[0]['error']}", remedy)
+        raise NodeError(node.name, f"cannot store the code: {found[0]['error']}", _REMEDY)
     return found[0]
 
 

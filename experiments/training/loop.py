@@ -57,8 +57,8 @@ class Trainer:
             wait_seconds=waited,
             cpu_seconds=spent.cpu_seconds,
             learning_rate=self._rate(epoch, self._steps - 1),
-            **_means("train", sums[:3]),
-            **_means("validation", sums[3:]),
+            **meters.means("train", sums[:3]),
+            **meters.means("validation", sums[3:]),
             bytes_sent=spent.bytes_sent,
             bytes_received=spent.bytes_received,
         )
@@ -140,9 +140,3 @@ class _Progress:
         if now >= self._next:
             self._next = now + 1.0
             emit("progress", rank=self._rank, epoch=epoch, step=step + 1, steps=self._steps)
-
-
-def _means(kind: str, sums: Vector) -> dict[str, float | None]:
-    """Mean loss and accuracy from sums of loss, right answers and images; null where there were no images."""
-    loss, correct, images = (float(value) for value in sums)
-    return {f"{kind}_loss": loss / images if images else None, f"{kind}_accuracy": correct / images if images else None}

@@ -1,4 +1,4 @@
-"""What an epoch costs this node: processor seconds and bytes on the wire."""
+"""What the program tells of itself: its age, an epoch's cost in processor seconds and bytes, its mean loss and accuracy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from .stores.base import Vector
 
 _COUNTERS = Path("/proc/net/dev")
 
@@ -49,3 +51,19 @@ def wire_bytes(text: str, loopback: bool) -> tuple[int, int]:
             received += int(fields[0])
             sent += int(fields[8])
     return received, sent
+
+
+def process_age() -> float:
+    """Seconds since this process began: the interpreter's start and the imports up to here; 0 where /proc does not say."""
+    try:
+        began = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        now = Path("/proc/uptime").read_text(encoding="ascii").split()[0]
+    except OSError:
+        return 0.0
+    return float(now) - int(began) / os.sysconf("SC_CLK_TCK")
+
+
+def means(kind: str, sums: Vector) -> dict[str, float | None]:
+    """Mean loss and accuracy from sums of loss, right answers and images; null where there were no images."""
+    loss, correct, images = (float(value) for value in sums)
+    return {f"{kind}_loss": loss / images if images else None, f"{kind}_accuracy": correct / images if images else None}

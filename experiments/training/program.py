@@ -6,11 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from . import data, options, sharding, stores
+from . import data, meters, options, sharding, stores
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -38,19 +37,9 @@ def _serve() -> None:
     import mxnet  # noqa: F401
 
 
-def _process_age() -> float:
-    """Seconds since this process began: the interpreter's start and the imports up to here; 0 where /proc does not say."""
-    try:
-        began = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-        now = Path("/proc/uptime").read_text(encoding="ascii").split()[0]
-    except OSError:
-        return 0.0
-    return float(now) - int(began) / os.sysconf("SC_CLK_TCK")
-
-
 def _work(chosen: options.Options) -> None:
     """Be a worker: whatever can be wrong with the data is found before the store is opened and others wait."""
-    before = _process_age()
+    before = meters.process_age()
     start = time.perf_counter()
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)

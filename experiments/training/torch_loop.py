@@ -47,9 +47,7 @@ class Trainer:
         trained = self._train(epoch)
         trained_at = time.perf_counter()
         validated = self._validate() if self._options.validation else np.zeros(3)
-        loss, correct, images, validation_loss, validation_correct, validation_images = self._group.reduce(
-            np.concatenate([trained, validated])
-        )
+        sums = self._group.reduce(np.concatenate([trained, validated]))
         validated_at, spent = time.perf_counter(), meters.read() - meter
         emit(
             "epoch",
@@ -62,10 +60,8 @@ class Trainer:
             wait_seconds=None,  # it is inside backward, which PyTorch does not take apart
             cpu_seconds=spent.cpu_seconds,
             learning_rate=self._rate(epoch, self._steps - 1),
-            train_loss=float(loss / images),
-            train_accuracy=float(correct / images),
-            validation_loss=float(validation_loss / validation_images) if validation_images else None,
-            validation_accuracy=float(validation_correct / validation_images) if validation_images else None,
+            **meters.means("train", sums[:3]),
+            **meters.means("validation", sums[3:]),
             bytes_sent=spent.bytes_sent,
             bytes_received=spent.bytes_received,
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, options, sharding
+from . import data, meters, options, sharding
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _work(chosen: options.Options) -> None:
     """Train. Whatever can be wrong with runtime and data is found before the workers meet."""
+    before = meters.process_age()
     start = time.perf_counter()
     if importlib.util.find_spec("torch") is None:
         raise ProgramError(
@@ -63,7 +64,7 @@ def _work(chosen: options.Options) -> None:
             workers=group.workers,
             model=chosen.model,
             parameters=architecture.parameters(),
-            import_seconds=imported - loaded,
+            import_seconds=before + imported - loaded,
             data_seconds=loaded - start,
             store_seconds=time.perf_counter() - imported,
         )
