@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import os
 import subprocess
 import sys
@@ -47,6 +48,8 @@ class Cluster:
     nodes: tuple[Node, ...]
     port: int = DEFAULT_PORT
     network_namespace: str | None = None
+    time_dilation: float = 1.0
+    """What all that happens on the nodes is slowed down by; see harness/dilation.py."""
 
     def first(self, count: int, excluding: frozenset[str] = frozenset()) -> tuple[Node, ...]:
         """The first `count` nodes that are not excluded by name.
@@ -107,7 +110,18 @@ def build_cluster(inventory: Path, variables: Mapping[str, Mapping[str, Any]]) -
         nodes=nodes,
         port=int(common.get("cluster_port", DEFAULT_PORT)),
         network_namespace=common.get("cluster_network_namespace") or None,
+        time_dilation=_dilation(common.get("cluster_time_dilation", 1.0)),
     )
+
+
+def _dilation(value: Any) -> float:
+    try:
+        factor = float(value)
+    except (TypeError, ValueError):
+        factor = math.nan
+    if not 1 <= factor < math.inf:
+        raise BadInputError(f"cluster_time_dilation '{value}' is no factor", "a number from 1 on; 1 is real time")
+    return factor
 
 
 def _node(name: str, values: Mapping[str, Any], directory: Path) -> Node:
@@ -169,7 +183,7 @@ def _resolved(inventory: Path) -> dict[str, dict[str, Any]]:
     keys = [
         "ansible_host", "ansible_user", "ansible_port", "ansible_connection", "ansible_ssh_private_key_file",
         "ansible_python_interpreter", "cluster_kind", "cluster_known_hosts", "cluster_network_namespace",
-        "cluster_port", "node_root", "node_supervisor", "node_shared_machine",
+        "cluster_port", "cluster_time_dilation", "node_root", "node_supervisor", "node_shared_machine",
     ]  # fmt: skip
     fields = ", ".join(f"'{k}': hostvars[name]['{k}'] | default(none)" for k in keys)
     content = (

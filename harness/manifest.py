@@ -46,6 +46,7 @@ def make_manifest(
         "cluster": {
             "kind": cluster.kind,
             "inventory": str(cluster.inventory),
+            "time_dilation": cluster.time_dilation,
             "nodes": [
                 {
                     "name": probed.node.name,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.agent import Code
+from harness.dilation import undilated_event, undilated_outcome, undilated_sample
 from harness.errors import BadInputError
 from harness.events import Event
 from harness.inventory import Cluster, Node
@@ -95,8 +96,9 @@ class Sweep:
         trial = placement.trial
         self.store.begin(trial.id, attempt)
         self.progress.begin(trial, attempt)
-        recorder = _Recorder(placement, self.store, self.progress)
-        outcome = self.launcher.run(placement, recorder)
+        dilation = self.cluster.time_dilation
+        recorder = _Recorder(placement, self.store, self.progress, dilation)
+        outcome = undilated_outcome(self.launcher.run(placement, recorder), dilation)
         suspect = throttled_during(recorder.samples)
         used = {node.name for node in placement.nodes}
         left_out = self.quarantined - used
@@ -119,7 +121,8 @@ class Sweep:
 class _Recorder:
     """Writes what a running trial says to the run directory, and shows it."""
 
-    def __init__(self, placement: Placement, store: RunStore, progress: Progress) -> None:
+    def __init__(self, placement: Placement, store: RunStore, progress: Progress, dilation: float) -> None:
+        self._dilation = dilation
         self._trial = placement.trial
         self._store = store
         self._progress = progress
@@ -139,7 +142,8 @@ class _Recorder:
             "event": event.kind,
             **event.values,
         }
-        self._store.event(self._trial.id, record)
+        self._store.event(self._trial.id, record)  # as it was said; rows and progress are of undilated time
+        event = undilated_event(event, self._dilation)
         if event.kind == "ready":
             self.model_parameters = event.number("parameters")
         if event.kind == "epoch":
@@ -149,6 +153,7 @@ class _Recorder:
         self._progress.event(rank, event)
 
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
+        sample = undilated_sample(sample, self._dilation)
         self.samples.append(sample)
         self._store.telemetry(telemetry_row(self._trial, node.name, sample, datetime.now(UTC)))
 

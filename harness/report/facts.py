@@ -35,6 +35,7 @@ class Facts:
     link_bits_per_second: float | None = None
     profile: str = ""
     cores_per_node: float | None = None
+    dilation: float = 1.0
     command: str = ""
     axes: Mapping[str, tuple[Any, ...]] | None = None
     planned_nodes: tuple[int, ...] = ()
@@ -49,7 +50,13 @@ class Facts:
             f"{self.link} each way" if self.link else "",
         )
         conditions = ", ".join(part for part in parts if part)
-        return _KIND_SENTENCES.get(self.kind, "").format(conditions=f" ({conditions})" if conditions else "")
+        sentence = _KIND_SENTENCES.get(self.kind, "").format(conditions=f" ({conditions})" if conditions else "")
+        if self.dilation != 1:
+            sentence += (
+                f" Links and processors were slowed down by a factor of {self.dilation:g}, and the times divided by it, so "
+                "that the machine that carries all nodes was no limit (dilated time)."
+            )
+        return sentence
 
 
 def read_facts(manifest: Mapping[str, Any]) -> Facts:
@@ -67,6 +74,7 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         link_bits_per_second=_positive(link.get("bits_per_second")),
         profile=_text(options.get("profile")),
         cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
+        dilation=_positive(cluster.get("time_dilation")) or 1.0,
         command=_text(manifest.get("command")),
         axes=axes or None,
         planned_nodes=tuple(sorted({int(n) for n in map(_positive, axes.get("nodes", ())) if n is not None})),

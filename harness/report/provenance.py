@@ -23,6 +23,7 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
         ("nodes", _counted(_joined(node.get("machine"), _unit(node.get("cores"), "cores")) for node in nodes)),
         ("runtime", _counted(_runtime(mapping(node.get("runtime"))) for node in nodes)),
         ("link", _joined(options.get("link"), "each way") if options.get("link") else ""),
+        ("dilated time", _dilated(cluster.get("time_dilation"))),
         ("memory", _text(options.get("memory"))),
         ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),
         ("board", _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),
@@ -41,6 +42,12 @@ def flatten(value: Any, prefix: str = "") -> list[Row]:
     if _is_nested(value):
         return [row for index, item in enumerate(value) for row in flatten(item, f"{prefix}[{index}]")]
     return [(prefix, _joined(*values(value)))]
+
+
+def _dilated(factor: Any) -> str:
+    if factor in (None, 1):
+        return ""
+    return f"links and processors slowed down by {_text(factor)}, times divided by it (not CPU seconds, and not the clock's)"
 
 
 def _is_nested(value: Any) -> bool:

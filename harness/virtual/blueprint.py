@@ -10,11 +10,16 @@ from harness.virtual.names import DEFAULT_SUBNET, AddressPlan, Node, nodes_of
 from harness.virtual.units import bits_per_second, size_in_bytes
 
 UNSHAPED = "none"
+MOST_DILATION = 20.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule)."""
+    """What is asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule).
+
+    `dilation` slows links and processors down by one factor: all that happens takes so many times as long, and this machine
+    has so many times as much to spare. Times are divided by it before they are written down.
+    """
 
     name: str
     nodes: int = 4
@@ -24,6 +29,7 @@ class Options:
     cpu: float | None = None
     memory: str = "1GiB"
     subnet: str = DEFAULT_SUBNET
+    dilation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Wishes:
     cpu: float | None = None
     memory: str | None = None
     subnet: str | None = None
+    dilation: float | None = None
 
     def applied_to(self, options: Options) -> Options:
         """`options` with everything that was said; a profile that was said ends an earlier `cpu`."""
@@ -48,7 +55,10 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Options, checked, with what follows from them: rates in bits per second (None: no limit), memory in bytes."""
+    """Options, checked, with what follows from them: rates in bits per second (None: no limit), memory in bytes.
+
+    Rates are the imitated ones, before dilation.
+    """
 
     options: Options
     nodes: tuple[Node, ...]
@@ -61,6 +71,11 @@ class Blueprint:
     def of(cls, options: Options) -> Blueprint:
         """Check `options`; BadInputError names the first that cannot be."""
         profile.check(options.profile, options.cpu)
+        if not 1.0 <= options.dilation <= MOST_DILATION:
+            raise BadInputError(
+                f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
+                "1 is real time; 3 gives this machine three times as long for everything",
+            )
         controller = options.controller_link
         return cls(
             options=options,
@@ -70,6 +85,14 @@ class Blueprint:
             controller_rate=None if controller == UNSHAPED else bits_per_second(controller),
             memory=size_in_bytes(options.memory),
         )
+
+    def slowed(self, rate: int) -> int:
+        """`rate` in the dilated time, as links are shaped."""
+        return round(rate / self.options.dilation)
+
+    def mark(self, link: str) -> str:
+        """What a port shaped for `link` is marked with: whatever its shape follows from."""
+        return link if self.options.dilation == 1 or link == UNSHAPED else f"{link}/{self.options.dilation:g}"
 
     def node(self, name: str) -> Node:
         """The node called `name`; BadInputError when there is none."""

@@ -77,18 +77,18 @@ def find_hierarchies() -> Hierarchies:
     return found
 
 
-def quota_and_period(fraction: float) -> tuple[int, int]:
-    """CPU quota and period in microseconds for `fraction` cores. Pure."""
-    period = max(PERIOD_MICROSECONDS, round(_LEAST_QUOTA_MICROSECONDS / fraction))
-    period = min(period, _MOST_PERIOD_MICROSECONDS)
-    return max(_LEAST_QUOTA_MICROSECONDS, round(fraction * period)), period
+def quota_and_period(fraction: float, dilation: float = 1.0) -> tuple[int, int]:
+    """CPU quota and period in microseconds for `fraction` cores, in time slowed down by `dilation`. Pure."""
+    period = max(PERIOD_MICROSECONDS * dilation, _LEAST_QUOTA_MICROSECONDS * dilation / fraction)
+    period = min(round(period), _MOST_PERIOD_MICROSECONDS)
+    return max(_LEAST_QUOTA_MICROSECONDS, round(fraction / dilation * period)), period
 
 
-def as_kept(fraction: float | None) -> float | None:
-    """`fraction` cores as the kernel keeps it, in whole microseconds. Pure."""
+def as_kept(fraction: float | None, dilation: float = 1.0) -> float | None:
+    """What `set_quota` makes `quota` answer, in whole microseconds. Pure."""
     if fraction is None:
         return None
-    quota, period = quota_and_period(fraction)
+    quota, period = quota_and_period(fraction, dilation)
     return quota / period
 
 
@@ -139,18 +139,18 @@ class NodeGroup:
         """Whether the process that keeps the node on is there."""
         return any(_processes_below(directory) for directory in self.below(KEEPER))
 
-    def set_quota(self, fraction: float | None) -> None:
-        """Limit the group to `fraction` cores; None lifts the limit."""
+    def set_quota(self, fraction: float | None, dilation: float = 1.0) -> None:
+        """Limit the group to `fraction` cores, in time slowed down by `dilation`; None lifts the limit."""
         directory = self._in(self._hierarchies.cpu)
         if self._hierarchies.version == 2:
-            limit = "max" if fraction is None else "{} {}".format(*quota_and_period(fraction))
+            limit = "max" if fraction is None else "{} {}".format(*quota_and_period(fraction, dilation))
             (directory / "cpu.max").write_text(limit, encoding="ascii")
             return
         quota_file = directory / "cpu.cfs_quota_us"
         # lifted first, so that no step on the way is a quota the kernel refuses for the old period
         quota_file.write_text("-1", encoding="ascii")
         if fraction is not None:
-            quota, period = quota_and_period(fraction)
+            quota, period = quota_and_period(fraction, dilation)
             (directory / "cpu.cfs_period_us").write_text(str(period), encoding="ascii")
             quota_file.write_text(str(quota), encoding="ascii")
 

@@ -54,10 +54,17 @@ def up(
     subnet: Annotated[
         str | None, typer.Option(help="Addresses in the cluster.", show_default=_default("subnet"))
     ] = None,
+    dilation: Annotated[
+        float | None,
+        typer.Option(
+            help="Slow links and processors down by this factor; reported times are divided by it.",
+            show_default=_default("dilation"),
+        ),
+    ] = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Bring the cluster up, resize it, or repair it; what is not said stays as it is."""
-    wishes = Wishes(nodes, link, controller_link, profile, cpu, memory, subnet)
+    wishes = Wishes(nodes, link, controller_link, profile, cpu, memory, subnet, dilation)
     changes = raise_cluster(name, wishes, _say)
     for change in changes or ["nothing to change"]:
         typer.echo(change)

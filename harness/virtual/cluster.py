@@ -103,7 +103,7 @@ def power_on(name: str, node: str) -> None:
         machine.stop()
         machine.start(Blueprint.of(record.options).memory)
         failures = wait_until_running(places, [machine])
-        machine.group.set_quota(record.quota)
+        machine.group.set_quota(record.quota, record.options.dilation)
         for reason in failures.values():
             raise machine.failure(reason)
 
@@ -121,7 +121,8 @@ def restore_link(name: str, node: str) -> None:
 def set_quota(name: str, node: str, fraction: float | None) -> None:
     """Give `node` `fraction` cores (None: no limit) until the next `up`."""
     profile.check("none", fraction)
-    _machine(name, node).group.set_quota(fraction)
+    dilation = _record(places_of(name)).options.dilation
+    _machine(name, node).group.set_quota(fraction, dilation)
 
 
 def _status_of(machine: Machine, port: network.Port | None, answers: bool) -> NodeStatus:

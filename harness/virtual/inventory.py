@@ -10,7 +10,9 @@ from harness.virtual.names import Node, controller_namespace
 from harness.virtual.rootfs import USER
 
 
-def inventory_text(cluster: str, nodes: list[Node], key: Path, known_hosts: Path, control_directory: Path) -> str:
+def inventory_text(
+    cluster: str, nodes: list[Node], key: Path, known_hosts: Path, control_directory: Path, dilation: float = 1.0
+) -> str:
     """The inventory's YAML: group `nodes` with the variables of docs/design.md, all plain values.
 
     `control_directory` is where Ansible keeps its SSH masters: one of this cluster's own, since Ansible names them after
@@ -26,6 +28,7 @@ def inventory_text(cluster: str, nodes: list[Node], key: Path, known_hosts: Path
         "cluster_kind": "virtual",
         "cluster_network_namespace": controller_namespace(cluster),
         "cluster_known_hosts": str(known_hosts),
+        **({"cluster_time_dilation": dilation} if dilation != 1 else {}),
         "ansible_user": USER,
         "ansible_ssh_private_key_file": str(key),
         "ansible_ssh_common_args": " ".join(f"-o {name}={value}" for name, value in options.items()),

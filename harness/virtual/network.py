@@ -2,10 +2,13 @@
 
 A node's cable, seen from the node (everything but `eth0` is in the switch's namespace, out of the node's reach):
 
-    eth0 [tbf] === node01 [tbf] - node01-b (bridge) - node01-u [tbf] === node01-d - switch (bridge)
+    eth0 [htb] === node01 [htb] - node01-b (bridge) - node01-u [htb] === node01-d - switch (bridge)
 
 `node01` shapes what goes to the node, `node01-u` what comes from it. The node's own `eth0` is shaped alike only so that
 its sockets feel a full network card, as a board's do; when a node removes that, `node01-u` still holds.
+
+`htb`, not `tbf`: a message that the kernel carries in one piece takes as long as its frames would, but stays one piece. A `tbf`
+with a short burst cuts it into frames at every port, and the nodes' processors pay for each: no switch of boards does that.
 """
 
 from __future__ import annotations
@@ -21,15 +24,16 @@ from harness.virtual.names import AddressPlan, Node, controller_namespace, is_na
 SWITCH = "switch"
 CONTROLLER_PORT = "controller"
 NODE_INTERFACE = "eth0"
-# Ethernet's preamble, check sum and gap, which the kernel does not count: 100mbit then carries 94.1 Mbit/s of TCP data.
-OVERHEAD_BYTES = 24
+# Of what a full frame takes on the wire, the kernel does not count 24 of 1538 bytes: preamble, check sum and gap. The rate
+# is lowered by their share, since a message in one piece gives no count of its frames: 100mbit carries 94.1 Mbit/s of TCP data.
+COUNTED_SHARE = 1514 / 1538
 # What waits at a port before the switch drops. Small switches push back instead of dropping (802.3x), hence the depth.
-BUFFER_SECONDS = 0.05
-_BURST_SECONDS = 0.0004
+BUFFER_BYTES = 640_000
+_BURST_BYTES = 3_100  # two full frames
+_QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
-_LEAST_BURST_BYTES = 3_100  # two full frames
 _REMEDY = (
-    "the kernel may lack it: run `modprobe -a veth bridge sch_tbf overlay`, or install a full kernel "
+    "the kernel may lack it: run `modprobe -a veth bridge sch_htb overlay`, or install a full kernel "
     "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
 )
 
@@ -42,10 +46,15 @@ class Port:
     connected: bool
 
 
-def shaping(rate: int) -> str:
-    """The tbf qdisc that carries `rate` bits per second, as tc's arguments. Pure."""
-    burst = max(_LEAST_BURST_BYTES, round(rate / 8 * _BURST_SECONDS))
-    return f"tbf rate {rate}bit burst {burst} latency {BUFFER_SECONDS * 1000:.0f}ms overhead {OVERHEAD_BYTES}"
+def shaping_commands(interface: str, rate: int) -> list[str]:
+    """`tc -batch` lines that let `interface` send `rate` bits per second of whole Ethernet frames. Pure."""
+    counted = f"{round(rate * COUNTED_SHARE)}bit"
+    burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
+    return [
+        f"qdisc replace dev {interface} root handle 1: htb default 1",
+        f"class replace dev {interface} parent 1: classid 1:1 htb rate {counted} ceil {counted} {burst}",
+        f"qdisc replace dev {interface} parent 1:1 handle 2: bfifo limit {BUFFER_BYTES}",
+    ]
 
 
 def switch_commands() -> list[str]:
@@ -203,10 +212,11 @@ def _batch(name: str, lines: list[str]) -> None:
 
 def _shape(name: str, interface: str, rate: int | None) -> None:
     if rate is None:
-        if "tbf" in run(["tc", "-n", name, "qdisc", "show", "dev", interface]):
+        if "htb" in run(["tc", "-n", name, "qdisc", "show", "dev", interface]):
             run(["tc", "-n", name, "qdisc", "delete", "dev", interface, "root"])
         return
-    run(["tc", "-n", name, "qdisc", "replace", "dev", interface, "root", *shaping(rate).split()], remedy=_REMEDY)
+    lines = "\n".join(shaping_commands(interface, rate))
+    run(["tc", "-n", name, "-batch", "-"], stdin=lines + "\n", remedy=_REMEDY)
 
 
 def _mark(name: str, interface: str, text: str) -> None:

@@ -108,8 +108,11 @@ def measure_machine() -> float:
     return float(json.loads(output)["gflops"])
 
 
-def shortage(fraction: float | None, nodes: int, cpus: int | None = None) -> str | None:
-    """What to tell the user when `nodes` nodes of `fraction` cores each are more than this machine has, else None."""
+def shortage(fraction: float | None, nodes: int, dilation: float = 1.0, cpus: int | None = None) -> str | None:
+    """What to tell the user when `nodes` nodes of `fraction` cores each are more than this machine has, else None.
+
+    `dilation` is what time is slowed down by: so many times as much may be asked of the machine.
+    """
     available = cpus or len(os.sched_getaffinity(0))
     if fraction is None:
         return (
@@ -117,11 +120,11 @@ def shortage(fraction: float | None, nodes: int, cpus: int | None = None) -> str
             if nodes > 1
             else None
         )
-    wanted = fraction * nodes
+    wanted = fraction * nodes / dilation
     if wanted <= USABLE_SHARE * available:
         return None
-    most = int(USABLE_SHARE * available / fraction)
+    most = int(USABLE_SHARE * available * dilation / fraction)
     return (
         f"{nodes} nodes of {fraction:g} cores want {wanted:.2f} of {available} cores: nodes will compete and times "
-        f"will be longer than the profile means (up to {most} nodes fit)"
+        f"will be longer than the profile means (up to {most} nodes fit; --dilation slows all down alike and makes room)"
     )

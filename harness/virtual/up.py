@@ -55,7 +55,7 @@ def up(name: str, wishes: Wishes, say: Say = print) -> list[str]:
         processes.bind(Path(f"/proc/{os.getpid()}/ns/net"), site.places.machine_network)
         raising = _Raising(site, blueprint, before, say)
         raising.run()
-    if warning := profile.shortage(raising.quota.fraction, len(blueprint.nodes)):
+    if warning := profile.shortage(raising.quota.fraction, len(blueprint.nodes), blueprint.options.dilation):
         say(f"warning: {warning}")
     return raising.changes
 
@@ -78,8 +78,12 @@ class _Raising:
         """Make the difference, from the outside in: state, switch, nodes."""
         options = self._blueprint.options
         self._write_state()
+        blueprint, controller_rate = self._blueprint, self._blueprint.controller_rate
         if network.ensure_switch(
-            options.name, self._blueprint.addresses, options.controller_link, self._blueprint.controller_rate
+            options.name,
+            blueprint.addresses,
+            blueprint.mark(options.controller_link),
+            None if controller_rate is None else blueprint.slowed(controller_rate),
         ):
             self.changes.append("switch and controller port")
         self._shrink()
@@ -122,7 +126,14 @@ class _Raising:
             key = keys.ensure_key(places.host_key(node.name), node.name)
             host_keys[node.name] = keys.public_key(key)
         write_record(places, self._record())
-        text = inventory_text(places.name, list(blueprint.nodes), places.key, places.known_hosts, places.ssh_masters)
+        text = inventory_text(
+            places.name,
+            list(blueprint.nodes),
+            places.key,
+            places.known_hosts,
+            places.ssh_masters,
+            blueprint.options.dilation,
+        )
         changed = write_atomically(places.known_hosts, keys.known_hosts(list(blueprint.nodes), host_keys))
         if write_atomically(places.inventory, text) or changed:
             self.changes.append("inventory")
@@ -139,8 +150,7 @@ class _Raising:
             "link": {
                 "bits_per_second": blueprint.rate,
                 "controller_bits_per_second": blueprint.controller_rate,
-                "overhead_bytes": network.OVERHEAD_BYTES,
-                "buffer_seconds": network.BUFFER_SECONDS,
+                "buffer_bytes": network.BUFFER_BYTES,
             },
             "memory_bytes": blueprint.memory,
             "quota": self.quota.as_json(),
@@ -183,7 +193,8 @@ class _Raising:
             self.changes.append(f"{machine.node.name}: memory {self._blueprint.options.memory}")
 
     def _ensure_cable(self, machine: Machine) -> None:
-        node, link, rate = machine.node, self._blueprint.options.link, self._blueprint.rate
+        node, link = machine.node, self._blueprint.mark(self._blueprint.options.link)
+        rate = self._blueprint.slowed(self._blueprint.rate)
         port = network.ports(node.cluster).get(node.name)
         if port is None or port.rate is None or not namespace.exists(node.namespace):
             machine.stop()
@@ -215,12 +226,15 @@ class _Raising:
 
     def _apply_quota(self, machines: list[Machine]) -> None:
         """Put the quota in force: only now, so that nodes boot at full speed."""
-        fraction = self.quota.fraction
+        fraction, dilation = self.quota.fraction, self._blueprint.options.dilation
         for machine in machines:
-            if machine.group.quota() != cgroup.as_kept(fraction):
-                machine.group.set_quota(fraction)
+            if machine.group.quota() != cgroup.as_kept(fraction, dilation):
+                machine.group.set_quota(fraction, dilation)
                 if machine.node.name not in self._started:
-                    self.changes.append(f"{machine.node.name}: CPU {'without limit' if fraction is None else fraction}")
+                    kept = machine.group.quota()
+                    self.changes.append(
+                        f"{machine.node.name}: CPU {'without limit' if kept is None else f'{kept:.3f}'}"
+                    )
 
 
 def wait_until_running(places: Places, machines: list[Machine]) -> dict[str, str]:

@@ -36,6 +36,13 @@ def test_addresses_cannot_change_while_it_is_up() -> None:
     assert "harness cluster down" in error.value.remedy
 
 
+def test_dilated_time_slows_the_links_and_shows_in_their_marks() -> None:
+    real, dilated = Blueprint.of(Options("pi")), Blueprint.of(Options("pi", dilation=2.5))
+    assert (real.slowed(10**8), real.mark("100mbit")) == (10**8, "100mbit")
+    assert (dilated.rate, dilated.slowed(dilated.rate), dilated.mark("100mbit")) == (10**8, 4 * 10**7, "100mbit/2.5")
+    assert dilated.mark("none") == "none"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -44,6 +51,7 @@ def test_addresses_cannot_change_while_it_is_up() -> None:
         Options("pi", controller_link="slow"),
         Options("pi", profile="pi9"),
         Options("pi", cpu=0),
+        Options("pi", dilation=0.5),
         Options("pi", memory="1"),
         Options("pi", subnet="x"),
     ],

@@ -40,11 +40,23 @@ def test_the_version_2_hierarchy_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fraction", "expected"), [(0.15, (1500, 10_000)), (2.1, (21_000, 10_000)), (0.05, (1000, 20_000))]
+    ("fraction", "dilation", "expected"),
+    [
+        (0.15, 1, (1500, 10_000)),
+        (2.1, 1, (21_000, 10_000)),
+        (0.05, 1, (1000, 20_000)),
+        (0.15, 3, (1500, 30_000)),
+        (0.01, 20, (1000, 1_000_000)),
+    ],
 )
-def test_quotas_keep_the_kernels_limits(fraction: float, expected: tuple[int, int]) -> None:
-    assert cgroup.quota_and_period(fraction) == expected
-    assert cgroup.as_kept(fraction) == pytest.approx(fraction, rel=0.01)
+def test_quotas_keep_the_kernels_limits(fraction: float, dilation: float, expected: tuple[int, int]) -> None:
+    assert cgroup.quota_and_period(fraction, dilation) == expected
+
+
+@pytest.mark.parametrize("dilation", [1.0, 3.0])
+def test_a_quota_is_kept_as_asked(dilation: float) -> None:
+    assert cgroup.as_kept(0.15, dilation) == pytest.approx(0.15 / dilation, rel=0.01)
+    assert cgroup.as_kept(None, dilation) is None
 
 
 def test_a_version_2_group_is_written_as_the_kernel_reads_it(tmp_path: Path) -> None:
@@ -61,7 +73,12 @@ def test_a_version_2_group_is_written_as_the_kernel_reads_it(tmp_path: Path) -> 
 
 
 def test_links_are_shaped_where_a_node_cannot_reach() -> None:
-    assert network.shaping(10**8) == "tbf rate 100000000bit burst 5000 latency 50ms overhead 24"
+    assert network.shaping_commands("eth0", 10**8) == [
+        "qdisc replace dev eth0 root handle 1: htb default 1",
+        "class replace dev eth0 parent 1: classid 1:1 htb rate 98439532bit ceil 98439532bit burst 3100 cburst 3100 "
+        "quantum 60000",
+        "qdisc replace dev eth0 parent 1:1 handle 2: bfifo limit 640000",
+    ]
     lines = network.cable_commands(NODES[0])
     assert lines[0] == "link add node01 type veth peer name eth0 address 02:00:0a:4d:00:01 netns hv-pi-n01"
     assert "link set node01-d master switch" in lines

@@ -44,3 +44,4 @@ def test_it_says_when_nodes_want_more_than_there_is() -> None:
     assert "up to 6 nodes" in str(profile.shortage(0.3, 11, cpus=2))
     assert "compete" in str(profile.shortage(None, 2, cpus=2))
     assert profile.shortage(None, 1, cpus=2) is None
+    assert profile.shortage(0.3, 11, dilation=3, cpus=2) is None

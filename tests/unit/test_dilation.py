@@ -1,0 +1,38 @@
+"""Times of a cluster that was slowed down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from harness.dilation import undilated_event, undilated_outcome, undilated_sample
+from harness.events import Event
+from harness.launcher import Outcome
+
+
+def test_seconds_that_passed_are_divided_and_nothing_else() -> None:
+    values = {
+        "rank": 1,
+        "train_seconds": 30.0,
+        "cpu_seconds": 2.0,
+        "bytes_sent": 9,
+        "validation_seconds": None,
+        "steps": 6,
+    }
+    told = undilated_event(Event("epoch", values), 3.0).values
+    assert told == {**values, "train_seconds": 10.0}
+
+
+def test_a_share_of_a_core_is_multiplied() -> None:
+    assert undilated_sample({"cpu_percent": 5.0, "load_1m": 1.5}, 3.0) == {"cpu_percent": 15.0, "load_1m": 1.5}
+
+
+def test_real_time_is_left_as_it_is() -> None:
+    event, sample = Event("epoch", {"train_seconds": 30.0}), {"cpu_percent": 5.0}
+    assert undilated_event(event, 1.0) is event
+    assert undilated_sample(sample, 1.0) is sample
+
+
+def test_an_outcome_is_as_long_as_it_would_have_been() -> None:
+    outcome = undilated_outcome(Outcome("ok", datetime.now(UTC), startup_seconds=6.0, total_seconds=60.0), 3.0)
+    assert (outcome.startup_seconds, outcome.total_seconds) == (2.0, 20.0)
+    assert undilated_outcome(Outcome("failed", datetime.now(UTC)), 3.0).startup_seconds is None
