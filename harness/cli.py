@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import sys
-from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -22,24 +20,21 @@ from harness.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TRIALS_FAILED,
-    BadInputError,
     HarnessError,
     NodeError,
 )
 from harness.experiment import Experiment, load_experiment, with_overrides
-from harness.hold import Hold
 from harness.inventory import Cluster, Node, load_cluster
 from harness.launch_cli import launch_verb, logs, status_verb
-from harness.launcher import Launcher, Limits
-from harness.manifest import experiment_digest, make_manifest
+from harness.launcher import Limits
 from harness.paths import EXPERIMENTS, REPOSITORY
 from harness.placement import place_trial
-from harness.plan import Trial, expand, largest, remaining
+from harness.plan import Trial, expand
 from harness.predict.command import predict
-from harness.preflight import Finding, check_cluster, fit_nodes, probe_nodes, require, warnings_of
-from harness.progress import Progress
-from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
-from harness.sweep import Policy, Sweep, check_programs
+from harness.preflight import Finding, check_cluster
+from harness.run import Conduct, run_experiment
+from harness.store import RunPaths, open_run
+from harness.sweep import Policy, check_programs
 from harness.transport import Session, on_all
 from harness.virtual.cli import app as cluster_app
 from harness.virtual.state import default_inventory
@@ -168,41 +163,9 @@ def sweep(
     if dry_run:
         _print_plan(declared, cluster, as_json=False)
         return
-    trials = expand(declared)
     limits = Limits(start=start_timeout, stall=stall_timeout, time=time_limit)
-    check_programs(sorted(declared.programs()), EXPERIMENTS)
-    code = Code.of(EXPERIMENTS)
-    used = cluster.first(largest(trials))
-    moment = datetime.now(UTC)
-    paths = _resumed(resume, declared, code) if resume else None
-    run = paths.root.name if paths else run_name(moment)
-    with Session(cluster) as session, ExitStack() as stack:
-        preflight = probe_nodes(session, used, code)
-        require(preflight, trials, cluster, run=run)
-        for finding in warnings_of(preflight):
-            err.print(f"warning: {finding.node}: {finding.detail}", style="yellow", markup=False, soft_wrap=True)
-        # Nodes that may stand in for ones in quarantine.
-        spare = [node for node in cluster.nodes if node not in used] if retries else []
-        fit = fit_nodes(probe_nodes(session, spare, code), trials, cluster) if spare else []
-        unfit = frozenset(node.name for node in spare if node not in fit)
-        stack.enter_context(Hold(session, [*used, *fit], code.hash, run))
-        if paths is None:
-            paths = new_run(results, declared.name, run)
-            write_json(paths.manifest, make_manifest(declared, trials, cluster, preflight, code.hash, moment))
-        store = RunStore(paths, list(declared.parameters))
-        try:
-            done = {trial for trial, status in store.finished().items() if status != "failed"}
-            todo = remaining(trials, done)
-            err.print(
-                f"{declared.name}: {len(todo)} trials on {cluster.inventory} -> {paths.root}"
-                + (f" ({len(done)} done before)" if done else "")
-            )
-            with Progress(err, todo, quiet) as progress:
-                launcher = Launcher(session, code.hash, paths.root.name, limits, telemetry)
-                policy = Policy(retries, fail_fast)
-                statuses = Sweep(cluster, launcher, store, progress, code, policy, unfit).run(todo)
-        finally:
-            store.close()
+    conduct = Conduct(limits, Policy(retries, fail_fast), telemetry, quiet)
+    paths, statuses = run_experiment(declared, cluster, results, conduct, resume)
     _report(paths)
     if statuses["failed"]:
         raise typer.Exit(EXIT_TRIALS_FAILED)
@@ -266,24 +229,6 @@ def _experiment(
 
 def _first(cluster: Cluster, count: int | None) -> tuple[Node, ...]:
     return cluster.nodes if count is None else cluster.first(count)
-
-
-def _resumed(run: Path, declared: Experiment, code: Code) -> RunPaths:
-    """An earlier run of the same experiment; raises BadInputError that says what changed."""
-    paths = open_run(run)
-    manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
-    changed = []
-    if manifest["experiment_sha256"] != experiment_digest(declared):
-        before, now = manifest["experiment"], json.loads(declared.model_dump_json())
-        changed += [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
-    if manifest["code_sha256"] != code.hash:
-        changed.append(f"the programs in {EXPERIMENTS.name}/: {manifest['code_sha256']} -> {code.hash}")
-    if changed:
-        raise BadInputError(
-            f"{paths.root} ran another experiment; changed: {'; '.join(changed)}",
-            "give the same file, options and programs as then, or start a new run",
-        )
-    return paths
 
 
 def _report(paths: RunPaths) -> None:
