@@ -211,12 +211,13 @@ def _batch(name: str, lines: list[str]) -> None:
 
 
 def _shape(name: str, interface: str, rate: int | None) -> None:
+    shaped = "htb" in run(["tc", "-n", name, "qdisc", "show", "dev", interface])
     if rate is None:
-        if "htb" in run(["tc", "-n", name, "qdisc", "show", "dev", interface]):
+        if shaped:
             run(["tc", "-n", name, "qdisc", "delete", "dev", interface, "root"])
         return
-    lines = "\n".join(shaping_commands(interface, rate))
-    run(["tc", "-n", name, "-batch", "-"], stdin=lines + "\n", remedy=_REMEDY)
+    lines = shaping_commands(interface, rate)[1 if shaped else 0 :]  # the root refuses to be replaced by its like
+    run(["tc", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
 
 
 def _mark(name: str, interface: str, text: str) -> None:
