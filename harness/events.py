@@ -19,9 +19,16 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "error": (),
 }
 
+PHASES = ("data", "forward", "backward", "push", "wait", "pull", "update")
+"""What a worker does while it trains, in the order of a step; the programs' own list is in experiments/training/phases.py."""
+
+PHASE_KEYS = tuple(f"{phase}_seconds" for phase in PHASES)
+
+TRAFFIC_KEYS = ("bytes_sent", "bytes_received", "packets_sent", "packets_received", "context_switches")
+
 EPOCH_KEYS = (
-    "epoch", "steps", "images", "train_seconds", "validation_seconds", "wait_seconds", "cpu_seconds", "learning_rate",
-    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "bytes_sent", "bytes_received",
+    "epoch", "steps", "images", "train_seconds", "validation_seconds", *PHASE_KEYS, "cpu_seconds", "learning_rate",
+    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", *TRAFFIC_KEYS,
 )  # fmt: skip
 
 

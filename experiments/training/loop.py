@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import Any
 
@@ -10,11 +9,12 @@ import mxnet as mx
 import numpy as np
 import numpy.typing as npt
 
-from . import meters, schedule, sharding
+from . import schedule, sharding
 from .data import Dataset, Split
-from .events import emit
 from .network import Network
 from .options import Options
+from .phases import DATA
+from .reporting import Epoch, Progress
 from .stores.base import Array, Store, Vector
 
 _AHEAD = 2  # steps enqueued beyond the one whose outcome is read: keeps the engine busy, and progress honest
@@ -32,7 +32,7 @@ class Trainer:
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
         self._validation = _Validation(dataset.validation, store) if options.validation else None
         self._steps = sharding.steps_per_epoch(len(dataset.train.images), options.batch_size, store.workers)
-        self._progress = _Progress(store.rank, self._steps)
+        self._progress = Progress(store.rank, self._steps)
 
     def run(self) -> None:
         """Train and validate every epoch, with an `epoch` event after each."""
@@ -40,27 +40,18 @@ class Trainer:
             self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> None:
-        meter, waited, start = meters.read(), self._store.wait_seconds, time.perf_counter()
+        cost = Epoch(self._store.phases)
         trained = self._train(epoch)
-        trained_at, waited = time.perf_counter(), self._store.wait_seconds - waited
+        cost.trained()
         validated = self._validation.run(self._network) if self._validation else np.zeros(3)
-        sums = self._store.reduce(np.concatenate([trained, validated]))
-        validated_at, spent = time.perf_counter(), meters.read() - meter
-        emit(
-            "epoch",
+        cost.report(
             rank=self._store.rank,
             epoch=epoch,
             steps=self._steps,
             images=self._steps * self._options.batch_size,
-            train_seconds=trained_at - start,
-            validation_seconds=validated_at - trained_at if self._validation else 0.0,
-            wait_seconds=waited,
-            cpu_seconds=spent.cpu_seconds,
             learning_rate=self._rate(epoch, self._steps - 1),
-            **meters.means("train", sums[:3]),
-            **meters.means("validation", sums[3:]),
-            bytes_sent=spent.bytes_sent,
-            bytes_received=spent.bytes_received,
+            sums=self._store.reduce(np.concatenate([trained, validated])),
+            validated=self._validation is not None,
         )
 
     def _rate(self, epoch: int, step: int) -> float:
@@ -68,13 +59,18 @@ class Trainer:
 
     def _train(self, epoch: int) -> Vector:
         """Walk this worker's batches; sums of loss, right answers and images, as the forward passes saw them."""
-        images, labels = self._batches(epoch)
         network, store, batch_size = self._network, self._store, self._options.batch_size
+        phases = store.phases
+        images, labels = self._batches(epoch)
+        phases.lap(DATA)
         outcomes: deque[Array] = deque()
         sums = np.zeros(2)
         for step in range(self._steps):
             rate = self._rate(epoch, step)
             store.announce(rate, batch_size)
+            if phases.begin_step(step, self._steps):
+                mx.nd.waitall()
+            phases.rest()
             outcomes.append(network.train(images[step], labels[step], store))
             store.step(rate, batch_size)
             if len(outcomes) > _AHEAD:
@@ -82,8 +78,10 @@ class Trainer:
                 self._progress.report(epoch, step)
         for outcome in outcomes:
             sums += outcome.asnumpy()
+        phases.rest()
         store.settle()
         mx.nd.waitall()
+        phases.rest()
         return np.append(sums, self._steps * batch_size)
 
     def _batches(self, epoch: int) -> tuple[list[Array], list[Array]]:
@@ -124,19 +122,3 @@ class _Validation:
         outcomes = [network.validate(*batch) for batch in zip(self._images, self._labels, strict=True)]
         per_image = np.concatenate([outcome.asnumpy() for outcome in outcomes], axis=1)[:, : self._count]
         return np.append(per_image.sum(axis=1, dtype=np.float64), self._count)
-
-
-class _Progress:
-    """`progress` events, one a second at most."""
-
-    def __init__(self, rank: int, steps: int) -> None:
-        self._rank = rank
-        self._steps = steps
-        self._next = 0.0
-
-    def report(self, epoch: int, step: int) -> None:
-        """Say, where a second has passed since the last time, that `step` (from 0) of `epoch` is under way."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 1.0
-            emit("progress", rank=self._rank, epoch=epoch, step=step + 1, steps=self._steps)

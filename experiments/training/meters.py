@@ -1,15 +1,18 @@
-"""What the program tells of itself: its age, an epoch's cost in processor seconds and bytes, its mean loss and accuracy."""
+"""What the program tells of itself: its age, an epoch's cost (processor, wire, sleeps), its mean loss and accuracy."""
 
 from __future__ import annotations
 
 import os
+import resource
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .stores.base import Vector
 
 _COUNTERS = Path("/proc/net/dev")
+_COLUMNS = {"bytes_sent": 8, "bytes_received": 0, "packets_sent": 9, "packets_received": 1}
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,19 @@ class Reading:
     bytes_sent: int
     bytes_received: int
     """Of the whole node's wire, everything on it counted, so a server beside the worker too."""
+    packets_sent: int
+    packets_received: int
+    """As the kernel hands them over: where it leaves the cutting to the card, or joins what arrives, one is several frames."""
+    context_switches: int
+    """Voluntary ones of this process, all threads: how often one of them went to sleep."""
 
     def __sub__(self, earlier: Reading) -> Reading:
-        return Reading(
-            self.cpu_seconds - earlier.cpu_seconds,
-            self.bytes_sent - earlier.bytes_sent,
-            self.bytes_received - earlier.bytes_received,
-        )
+        before = earlier.as_values()
+        return Reading(**{name: value - before[name] for name, value in self.as_values().items()})
+
+    def as_values(self) -> dict[str, Any]:
+        """By name, as events have them."""
+        return asdict(self)
 
 
 def read() -> Reading:
@@ -37,20 +46,23 @@ def read() -> Reading:
     machine) it is loopback, which then carries all nodes' traffic: an upper bound, not this worker's share.
     """
     loopback = os.environ.get("DMLC_NODE_HOST", "").startswith("127.")
-    received, sent = wire_bytes(_COUNTERS.read_text(), loopback)
-    return Reading(time.process_time(), sent, received)
+    return Reading(
+        cpu_seconds=time.process_time(),
+        **wire_counts(_COUNTERS.read_text(), loopback),
+        context_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw,
+    )
 
 
-def wire_bytes(text: str, loopback: bool) -> tuple[int, int]:
-    """Bytes received and sent in the text of /proc/net/dev: of `lo` alone, or of all interfaces but `lo`."""
-    received = sent = 0
+def wire_counts(text: str, loopback: bool) -> dict[str, int]:
+    """Bytes and packets in the text of /proc/net/dev, as in `Reading`: of `lo` alone, or of all interfaces but `lo`."""
+    counts = dict.fromkeys(_COLUMNS, 0)
     for line in text.splitlines()[2:]:
         interface, _, counters = line.partition(":")
         if (interface.strip() == "lo") == loopback:
             fields = counters.split()
-            received += int(fields[0])
-            sent += int(fields[8])
-    return received, sent
+            for name, column in _COLUMNS.items():
+                counts[name] += int(fields[column])
+    return counts
 
 
 def process_age() -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from mxnet import autograd
 
 from .models import CLASSES, KERNEL, Architecture, Weights
+from .phases import BACKWARD, DATA, FORWARD
 from .stores.base import Array, Parameter, Store
 
 _DATA = ("images", "label")
@@ -61,17 +62,26 @@ class Network:
 
         `store` is told of every part before its forward and after its backward.
         """
+        phases = store.phases
         flow = images
         previous: _Part | None = None
         for number, part in enumerate(self._parts):
             store.before_part(number)
-            flow = part.forward(flow, labels, previous)
+            part.take(flow, labels, previous)
+            phases.compute(DATA)
+            flow = part.forward()
+            phases.compute(FORWARD)
             previous = part
+        outcome = flow.copy()  # the executor's own is overwritten by the next step
+        if phases.sampled:
+            outcome.wait_to_read()
+        phases.compute(FORWARD)
         head = self._head
         for number in reversed(range(len(self._parts))):
             head = self._parts[number].backward(head)
+            phases.compute(BACKWARD)
             store.after_part(number)
-        return flow.copy()  # the executor's own is overwritten by the next step
+        return outcome
 
     def validate(self, images: Array, labels: Array) -> Array:
         """Enqueue forward; the answer (2, batch) will hold every image's loss, and 1 where it was right."""
@@ -118,14 +128,17 @@ class _Part:
         self._gradients = gradients
         self._executor: Array = None
 
-    def forward(self, images: Array, labels: Array, previous: _Part | None) -> Array:
-        """Enqueue; `images` are the part's own input: the output of the `previous` one, where there is one."""
+    def take(self, images: Array, labels: Array, previous: _Part | None) -> None:
+        """Enqueue what hands the input over: the output of the `previous` part, where there is one, lies there already."""
         if not self._executor:
             self._bind(images, labels, previous)
         if not previous:
             images.copyto(self._images)
         if self._label is not None:
             labels.copyto(self._label)
+
+    def forward(self) -> Array:
+        """Enqueue; the part's output."""
         return self._executor.forward(is_train=True)[0]
 
     def backward(self, head: Array) -> Array:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, meters, options, sharding, stores
+from . import data, options, sharding, stores
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
+from .reporting import Start
 
 _EXIT_BAD_INPUT = 2
 
@@ -39,36 +39,26 @@ def _serve() -> None:
 
 def _work(chosen: options.Options) -> None:
     """Be a worker: whatever can be wrong with the data is found before the store is opened and others wait."""
-    before = meters.process_age()
-    start = time.perf_counter()
+    start = Start()
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
-    loaded = time.perf_counter()
+    start.loaded()
 
     os.environ.update({**stores.environment(chosen.kvstore), **os.environ})  # MXNet reads it when it is imported
 
     from .loop import Trainer
     from .network import Network
 
-    imported = time.perf_counter()
+    start.imported()
     with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
         weights = architecture.first_weights(chosen.seed)
         buckets = store.buckets([array.size for array in weights.values()])
         store.attach(network.lay_out(weights, buckets, by_parts=store.by_parts))
         trainer = Trainer(chosen, dataset, network, store)
-        emit(
-            "ready",
-            rank=store.rank,
-            workers=store.workers,
-            model=chosen.model,
-            parameters=architecture.parameters(),
-            import_seconds=before + imported - loaded,
-            data_seconds=loaded - start,
-            store_seconds=time.perf_counter() - imported,
-        )
+        start.ready(rank=store.rank, workers=store.workers, model=chosen.model, parameters=architecture.parameters())
         trainer.run()
         trained = network.weights()
         if chosen.save_weights and store.rank == 0:

@@ -18,6 +18,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .errors import ProgramError
+from .phases import PULL, PUSH, WAIT, Phases
 from .stores.base import Vector
 
 KVSTORES = ("allreduce", "none")
@@ -35,6 +36,8 @@ class Group:
         self.rank = int(os.environ.get("HARNESS_WORKER_RANK", "0"))
         self.workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
         self._joined = kvstore != "none"
+        # DistributedDataParallel exchanges inside backward, and does not say what of that was waiting
+        self.phases = Phases(in_turns=True, hidden=(PUSH, WAIT, PULL) if self._joined else ())
         if self._joined:
             self._join()
 

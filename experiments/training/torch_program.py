@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, meters, options, sharding
+from . import data, options, sharding
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
+from .reporting import Start
 
 _EXIT_BAD_INPUT = 2
 
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _work(chosen: options.Options) -> None:
     """Train. Whatever can be wrong with runtime and data is found before the workers meet."""
-    before = meters.process_age()
-    start = time.perf_counter()
+    start = Start()
     if importlib.util.find_spec("torch") is None:
         raise ProgramError(
             "this node's runtime has no PyTorch", "provision it with PyTorch's wheel: docs/bench.md has the command"
@@ -45,7 +44,7 @@ def _work(chosen: options.Options) -> None:
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
-    loaded = time.perf_counter()
+    start.loaded()
 
     import torch
 
@@ -54,20 +53,11 @@ def _work(chosen: options.Options) -> None:
     from .torch_network import Network
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    imported = time.perf_counter()
+    start.imported()
     with Group(chosen.kvstore) as group:
         network = Network(architecture, dataset.side, dataset.deviation, architecture.first_weights(chosen.seed))
         trainer = Trainer(chosen, dataset, network, group)
-        emit(
-            "ready",
-            rank=group.rank,
-            workers=group.workers,
-            model=chosen.model,
-            parameters=architecture.parameters(),
-            import_seconds=before + imported - loaded,
-            data_seconds=loaded - start,
-            store_seconds=time.perf_counter() - imported,
-        )
+        start.ready(rank=group.rank, workers=group.workers, model=chosen.model, parameters=architecture.parameters())
         trainer.run()
         trained = network.weights()
         if chosen.save_weights and group.rank == 0:

@@ -9,6 +9,7 @@ import pytest
 import training_job
 import training_reference
 from training import data, models, schedule, sharding
+from training.phases import PHASES
 
 pytestmark = pytest.mark.mxnet
 
@@ -99,6 +100,24 @@ def test_metrics_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:
     for name in ("train_loss", "validation_loss"):
         assert pair[0][1][name] == pytest.approx(single[0][1][name], rel=1e-4)
     assert pair[0][1]["images"] + pair[1][1]["images"] == single[0][1]["images"]
+
+
+@pytest.mark.parametrize(
+    ("store", "servers", "untold"),
+    [("none", 0, set()), ("allreduce", 0, set()), ("dist_sync", 1, {"push", "pull", "update"})],
+)
+def test_an_epochs_phases_add_up_to_its_training(tmp_path: Path, store: str, servers: int, untold: set[str]) -> None:
+    options = arguments(batch_size=12, kvstore=store, limit=480)
+    for events in training_job.run(2, servers, options, tmp_path, HARNESS_TRIAL_TOKEN="t"):  # noqa: S106
+        epoch = events[2]
+        seconds = {phase: epoch[f"{phase}_seconds"] for phase in PHASES}
+        assert {phase for phase, value in seconds.items() if value is None} == untold
+        told = sum(value or 0 for value in seconds.values())
+        assert 0.85 * epoch["train_seconds"] < told <= epoch["train_seconds"]
+        assert seconds["forward"] > 0
+        assert seconds["backward"] > 0
+        assert (seconds["wait"] > 0) is (store != "none")
+        assert (epoch["packets_sent"] > 0) is (epoch["bytes_sent"] > 0)
 
 
 def test_asynchronous_workers_learn(tmp_path: Path) -> None:

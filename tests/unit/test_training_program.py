@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,19 @@ NET_DEV = """Inter-|   Receive                                                | 
 """
 
 
-def test_bytes_are_those_of_the_wire_or_of_loopback_alone() -> None:
-    assert meters.wire_bytes(NET_DEV, loopback=False) == (2050, 307)
-    assert meters.wire_bytes(NET_DEV, loopback=True) == (100, 100)
+def test_counts_are_those_of_the_wire_or_of_loopback_alone() -> None:
+    wire = {"bytes_sent": 307, "bytes_received": 2050, "packets_sent": 5, "packets_received": 10}
+    assert meters.wire_counts(NET_DEV, loopback=False) == wire
+    assert set(meters.wire_counts(NET_DEV, loopback=True).values()) == {100, 1}
 
 
 def test_readings_are_differences_of_what_this_machine_counts() -> None:
     earlier = meters.read()
+    time.sleep(0.01)
     spent = meters.read() - earlier
     assert 0 <= spent.cpu_seconds < 1
     assert spent.bytes_sent >= 0
+    assert 1 <= spent.context_switches < 1000
 
 
 def test_options_have_the_reference_experiments_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

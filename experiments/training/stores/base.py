@@ -30,6 +30,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..phases import Phases
+
 Array = Any  # mxnet.nd.NDArray: MXNet has no types, and this module must load where MXNet is absent
 Vector = npt.NDArray[np.float64]
 
@@ -65,8 +67,9 @@ class Store(ABC):
     """Whether each of `buckets` is to be a part of the model of its own: forward and backward then run part by part, so
     that one part's exchange goes on under another's computation. Each bucket then holds whole layers."""
 
-    wait_seconds: float = 0.0
-    """Seconds since opening in which this worker stood still for the store: gradients ready, new values not yet."""
+    phases: Phases
+    """Where the training's time goes. The store laps what is its own, and the end of backward where it alone knows that;
+    it tells nothing of what it leaves to MXNet's threads (`hidden`)."""
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """Say how the model's arrays are to be laid out: how many consecutive ones share one flat buffer.

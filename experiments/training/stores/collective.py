@@ -12,8 +12,7 @@ nothing to hide behind and must not queue behind the big one's bytes.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +51,7 @@ class CollectiveStore(Store):
         self._links = Links(Seat.from_environment(), _CHANNELS)
         self.rank = self._links.rank
         self.workers = self._links.workers
+        self.phases = self._links.phases
         self._parts: list[Part] = []
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
@@ -71,7 +71,7 @@ class CollectiveStore(Store):
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
-        self._waiting(self._parts[number].arrive)
+        self._parts[number].arrive()
 
     def after_part(self, number: int) -> None:
         """Send the part's gradients to the owners."""
@@ -82,7 +82,7 @@ class CollectiveStore(Store):
         for part in reversed(self._parts):
             part.depart(self._step)
         for part in self._parts:
-            self._waiting(part.update, self._step)
+            part.update(self._step)
         self._alone %= self._every
 
     def settle(self) -> None:
@@ -91,7 +91,7 @@ class CollectiveStore(Store):
             self.before_part(number)
         for part in self._parts:
             if self._alone and isinstance(part, Averaged):
-                self._waiting(part.average_now)
+                part.average_now()
         self._alone = 0
 
     def reduce(self, values: Vector) -> Vector:
@@ -103,11 +103,6 @@ class CollectiveStore(Store):
         self.settle()
         self.reduce(np.zeros(1))
         self._links.close()
-
-    def _waiting(self, call: Callable[..., None], *arguments: Step) -> None:
-        start = time.perf_counter()
-        call(*arguments)
-        self.wait_seconds += time.perf_counter() - start
 
 
 def _agree(links: Links, layout: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..phases import PULL, PUSH
 from .collective_links import Links
 from .collective_shards import bounds, peers
 
@@ -21,11 +22,13 @@ Flat = npt.NDArray[Any]
 class Exchange:
     """One buffer's exchange over one channel: `scatter`, `collect`, `share`, `gather`, in this order, again and again.
 
-    `size` elements of `dtype`. Between the calls the caller may compute: the kernel moves the bytes meanwhile.
+    `size` elements of `dtype`. Between the calls the caller may compute: the kernel moves the bytes meanwhile. Every call
+    ends a lap of `links.phases`: sending is push, receiving is pull but for the waiting.
     """
 
     def __init__(self, links: Links, channel: int, size: int, dtype: npt.DTypeLike) -> None:
         self.rank = rank = links.rank
+        self._phases = links.phases
         self._bounds = bounds(size, links.workers)
         self._width = np.dtype(dtype).itemsize
         self.own = slice(self._bounds[rank], self._bounds[rank + 1])
@@ -42,12 +45,14 @@ class Exchange:
         for link, shard in zip(self._links, self._shards, strict=True):
             link.send(view[shard])
         self._parts[self.rank] = values[self.own]
+        self._phases.lap(PUSH)
 
     def collect(self) -> Flat:
         """Wait for everybody's values for the own shard: a row for each worker, by rank, until the next `scatter`."""
         # the successor sent to this worker last: when its values are here, so are the others', without waiting for each
         for link, row in zip(self._links, self._rows, strict=True):
             link.receive(row)
+        self._phases.lap(PULL)
         return self._parts
 
     def share(self, values: Flat) -> None:
@@ -55,12 +60,14 @@ class Exchange:
         view = _bytes(values[self.own])
         for link in self._links:
             link.send(view)
+        self._phases.lap(PUSH)
 
     def gather(self, values: Flat) -> None:
         """Wait for everybody's shards, and put them into `values`."""
         view = _bytes(values)
         for link, shard in zip(self._links, self._shards, strict=True):
             link.receive(view[shard])
+        self._phases.lap(PULL)
 
     def flush(self) -> None:
         """Wait until all that was sent has been handed to the kernel."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import ProgramError
+from ..phases import Phases, engine_in_turns
 
 JOIN_SECONDS = 180.0
 """How long a worker waits for the others to start."""
@@ -87,8 +88,12 @@ class Seat:
 class Link:
     """One connection to one other worker. Sending never blocks; receiving does, up to `STALL_SECONDS`."""
 
-    def __init__(self, connection: socket.socket, name: str, backlog: set[Link]) -> None:
-        """`backlog` is shared by all links of this worker: those with something the kernel had no room for."""
+    def __init__(self, connection: socket.socket, name: str, backlog: set[Link], phases: Phases) -> None:
+        """`backlog` is shared by all links of this worker: those with something the kernel had no room for.
+
+        `phases` is told of all waiting.
+        """
+        self._phases = phases
         self._socket = connection
         self._name = name
         self._backlog = backlog
@@ -141,6 +146,7 @@ class Link:
 
         Waking once for a whole message instead of once for every packet is most of what makes this store cheap.
         """
+        began = time.perf_counter()
         if not 0 <= wanted - self._low_water <= _SLACK:
             self._low_water = wanted
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
@@ -148,6 +154,7 @@ class Link:
             self._send_backlog(self)
         elif not self._readable.poll(STALL_SECONDS * 1000):
             raise self._stalled()
+        self._phases.waited(began)
 
     def _send_backlog(self, awaited: Link | None = None) -> None:
         """Send what there is room for on any link, once there is room, or once `awaited` has something to read."""
@@ -189,9 +196,11 @@ class Links:
         """Find the others. Raises ProgramError where some are missing after `join_seconds`."""
         self.rank = seat.rank
         self.workers = seat.workers
+        self.phases = Phases(in_turns=engine_in_turns())
+        """Of the worker whose links these are."""
         self._links: dict[tuple[int, int], Link] = {}
         if seat.workers > 1:
-            _Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links)
+            _Rendezvous(seat, channels, time.monotonic() + join_seconds, self.phases).meet(self._links)
 
     def to(self, channel: int, rank: int) -> Link:
         """The connection to a worker."""
@@ -206,8 +215,9 @@ class Links:
 class _Rendezvous:
     """How the workers find each other: all join at worker 0, which gives out the roster; then all connect to all."""
 
-    def __init__(self, seat: Seat, channels: int, deadline: float) -> None:
+    def __init__(self, seat: Seat, channels: int, deadline: float, phases: Phases) -> None:
         self._seat = seat
+        self._phases = phases
         self._channels = channels
         self._deadline = deadline
 
@@ -220,16 +230,15 @@ class _Rendezvous:
             roster = self._gather(listener, port) if seat.rank == 0 else self._join(port)
             for rank in range(seat.rank):
                 for channel in range(self._channels):
-                    links[channel, rank] = Link(
-                        self._connect(roster[rank], channel, port), _name(rank, roster[rank]), backlog
-                    )
+                    connection = self._connect(roster[rank], channel, port)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, self._phases)
             expected = {
                 (channel, rank) for rank in range(seat.rank + 1, seat.workers) for channel in range(self._channels)
             }
             while expected - links.keys():
                 connection, rank, channel, _ = self._accept(listener, lambda: _missing(expected - links.keys()))
                 if (channel, rank) in expected - links.keys():
-                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, self._phases)
                 else:
                     connection.close()
 

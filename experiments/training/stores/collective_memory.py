@@ -10,6 +10,8 @@ from mxnet.base import _LIB, check_call
 
 from .base import Array
 
+Floats = npt.NDArray[np.float32]
+
 
 class Memory:
     """The memory of one float32 array on the CPU."""
@@ -19,9 +21,9 @@ class Memory:
         self._array = array  # keeps the handle alive
         self._address = ctypes.c_void_p()
         self._seen: int | None = None
-        self._view: npt.NDArray[np.float32] = np.empty(0, np.float32)
+        self._view: Floats = np.empty(0, np.float32)
 
-    def settled(self) -> npt.NDArray[np.float32]:
+    def settled(self) -> Floats:
         """The elements, flat, once MXNet's engine has finished with the array.
 
         Valid until the engine is next given something that writes the array: ask again after that, since MXNet may

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..phases import BACKWARD, UPDATE
 from . import collective_bfloat16 as bfloat16
 from .base import Parameter
 from .collective_exchange import Exchange, added
 from .collective_links import Links
-from .collective_memory import Memory
+from .collective_memory import Floats, Memory
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Part(ABC):
     dtype: type[np.generic] = np.float32  # on the wire
 
     def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
+        self._phases = links.phases
         self._value = Memory(parameter.value)
         self._gradient = Memory(parameter.gradient)
         self._exchange = Exchange(links, channel, parameter.value.size, self.dtype)
@@ -60,6 +62,12 @@ class Part(ABC):
             self._expected = False
             self._take()
 
+    def _computed(self) -> Floats:
+        """The gradients, once backward has ended: with a threaded engine it may go on until here."""
+        gradients = self._gradient.settled()
+        self._phases.compute(BACKWARD)
+        return gradients
+
     @abstractmethod
     def _send(self, step: Step) -> None: ...
 
@@ -75,13 +83,14 @@ class Summed(Part):
     """The owner of a shard applies the sum of all gradients to it: the same as one worker with all the batches."""
 
     def _send(self, step: Step) -> None:
-        self._exchange.scatter(self._gradient.settled())
+        self._exchange.scatter(self._computed())
 
     def _renew(self, step: Step) -> bool:
         total = added(self._exchange.collect())
         total *= np.float32(step.learning_rate / (step.batch_size * step.workers))
         values = self._value.settled()
         values[self._exchange.own] -= total
+        self._phases.lap(UPDATE)
         self._exchange.share(values)
         return True
 
@@ -90,9 +99,10 @@ class Averaged(Part):
     """Every worker steps alone; now and then all take the mean of their values. Other mathematics than `Summed`."""
 
     def _send(self, step: Step) -> None:
-        values, gradients = self._value.settled(), self._gradient.settled()
+        values, gradients = self._value.settled(), self._computed()
         gradients *= np.float32(step.learning_rate / step.batch_size)
         values -= gradients
+        self._phases.lap(UPDATE)
         if step.averages:
             self._exchange.scatter(values)
 
@@ -106,6 +116,7 @@ class Averaged(Part):
         rows = self._exchange.collect()
         values = self._value.settled()
         values[self._exchange.own] = added(rows) / np.float32(len(rows))
+        self._phases.lap(UPDATE)
         self._exchange.share(values)
 
     def average_now(self) -> None:
@@ -130,13 +141,14 @@ class Halved(Part):
         self._rate = np.float32(0)
 
     def _send(self, step: Step) -> None:
-        bfloat16.encode(self._gradient.settled(), self._wire)
+        bfloat16.encode(self._computed(), self._wire)
         self._exchange.scatter(self._wire)
 
     def _renew(self, step: Step) -> bool:
         self._rate = np.float32(step.learning_rate / (step.batch_size * step.workers))
         total = added(bfloat16.decode(self._exchange.collect()))
         bfloat16.encode(total, self._wire[self._exchange.own])
+        self._phases.lap(UPDATE)
         self._exchange.share(self._wire)
         return True
 
@@ -146,3 +158,4 @@ class Halved(Part):
         change *= self._rate
         values = self._value.settled()
         values -= change
+        self._phases.lap(UPDATE)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import mxnet as mx
 
+from ..phases import BACKWARD, UPDATE, Phases, engine_in_turns
 from .base import Parameter, Store, Vector
 from .update import Update
 
@@ -22,6 +23,7 @@ class NoStore(Store):
     def __init__(self) -> None:
         self.rank = int(os.environ.get("HARNESS_WORKER_RANK", "0"))
         self.workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+        self.phases = Phases(in_turns=engine_in_turns())
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
         """Keep own values: the same seed gives every worker the same ones."""
@@ -29,7 +31,13 @@ class NoStore(Store):
 
     def step(self, learning_rate: float, batch_size: int) -> None:
         """Apply own gradients."""
+        if self.phases.sampled:
+            mx.nd.waitall()
+        self.phases.compute(BACKWARD)
         self._update(learning_rate / batch_size)
+        if self.phases.sampled:
+            mx.nd.waitall()
+        self.phases.compute(UPDATE)
 
     def reduce(self, values: Vector) -> Vector:
         """Give the values back."""

@@ -11,7 +11,6 @@ How arrays are spread over servers is MXNet's: MXNET_KVSTORE_BIGARRAY_BOUND, set
 from __future__ import annotations
 
 import os
-import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,6 +19,7 @@ import mxnet as mx
 import numpy as np
 
 from ..errors import ProgramError
+from ..phases import BACKWARD, PULL, PUSH, UPDATE, WAIT, Phases, engine_in_turns
 from .base import Array, Parameter, Store, Vector
 from .update import Update
 
@@ -44,6 +44,8 @@ class ParameterServerStore(Store):
         self._held.append(self._kv)
         self.rank = self._kv.rank
         self.workers = self._kv.num_workers
+        # MXNet's threads send, take and apply while this one computes, and later waits: those have no time of their own
+        self.phases = Phases(in_turns=engine_in_turns(), hidden=(PUSH, PULL, UPDATE))
         self._reductions = 0
 
     def attach(self, parameters: Sequence[Parameter]) -> None:
@@ -65,12 +67,14 @@ class ParameterServerStore(Store):
         """Exchange and apply. The engine sends each gradient once it is ready, while backward goes on."""
         # backward ends with the first layer's gradient: the mark is there when that is, and before it is sent
         mx.nd.slice_axis(self._gradients[-1], axis=0, begin=0, end=1, out=self._mark)
+        self.phases.compute(BACKWARD)
         self._enqueue(learning_rate, batch_size)
-        self._mark.wait_to_read()
-        ready = time.perf_counter()
+        if not self.phases.in_turns:
+            self._mark.wait_to_read()
+            self.phases.compute(BACKWARD)
         for value in self._values:
             value.wait_to_read()
-        self.wait_seconds += time.perf_counter() - ready
+        self.phases.lap(WAIT)
 
     def reduce(self, values: Vector) -> Vector:
         """Sum over workers, under a key of its own for every call: a key that was updated keeps its past."""
