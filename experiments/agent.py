@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -140,6 +141,7 @@ class ExitState:
     def __init__(self, directory: Path) -> None:
         self._reserved = directory / ".exit.json"
         self._path = directory / "exit.json"
+        self._began = time.monotonic()
         self._reserved.write_bytes(b" " * RESERVE_BYTES)
 
     def write(self, reason: str, code: int | None = None, message: str = "", out_of_memory: bool = False) -> None:
@@ -152,10 +154,25 @@ class ExitState:
             "message": message[: RESERVE_BYTES // 8],
             # The machine's monotonic clock: who failed first must not hang on the wall clocks of several nodes.
             "ended_monotonic": time.monotonic(),
+            "ran_seconds": time.monotonic() - self._began,
+            **used_by_children(),
         }
         with self._reserved.open("r+b") as file:
             file.write(json.dumps(state).encode())
         self._reserved.replace(self._path)
+
+
+def used_by_children() -> Json:
+    """What the keeper's only child, the rank, and all below it used that has been reaped: also what was killed.
+
+    Grandchildren count because the keeper adopts them (it is their subreaper) or because their parents reaped them.
+    """
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "max_rss_bytes": used.ru_maxrss * 1024,  # of the largest single process
+        "context_switches": used.ru_nvcsw + used.ru_nivcsw,
+    }
 
 
 class Lease:

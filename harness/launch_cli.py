@@ -26,7 +26,7 @@ from harness.launcher import Launcher, Limits, Outcome
 from harness.paths import EXPERIMENTS
 from harness.placement import Placement, Rank
 from harness.preflight import Preflight, probe_nodes, require
-from harness.rows import telemetry_row, timestamp, trial_row
+from harness.rows import rank_rows, telemetry_row, timestamp, trial_row
 from harness.store import RunStore, follow_log, new_run, open_run, run_name, write_json
 from harness.transport import Session, on_all
 
@@ -92,6 +92,8 @@ def launch_job(
                 launcher = Launcher(session, agent.hash, run, limits, telemetry)
                 outcome = launcher.run(placement, printer, expects_events=False, directories=where)
                 printer.finish()
+                for row in rank_rows(placement, outcome):
+                    store.rank(row)
                 store.finish(
                     JOB, trial_row(placement, outcome, [], 1, False),
                     {"failure": str(outcome.failure or ""), "warnings": outcome.warnings},

@@ -28,6 +28,14 @@ class Failure:
         return f"{self.rank} on {self.node}: {self.how}" if self.rank else f"{self.node}: {self.how}"
 
 
+@dataclass(frozen=True)
+class End:
+    """How a rank ended: its exit state as its node sent it, and when, in seconds since the trial's launch."""
+
+    state: Json
+    seconds: float
+
+
 class Watch:
     """The state of a trial; `now` is the controller's monotonic clock everywhere."""
 
@@ -66,6 +74,10 @@ class Watch:
         """A rank ended; `seconds_ago` is by its node's monotonic clock, so wall clocks that differ do not matter."""
         self.exits[name] = state
         self._ended[name] = now - float(state.get("seconds_ago", 0.0))
+
+    def ends(self) -> dict[str, End]:
+        """How every rank that is known to have ended did."""
+        return {name: End(state, self._ended[name] - self._began) for name, state in self.exits.items()}
 
     def take_stopped(self, node: str, names: list[str]) -> None:
         """These ranks of a node live, but were stopped by a signal."""

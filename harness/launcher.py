@@ -17,11 +17,11 @@ from harness.events import Event, parse_line
 from harness.inventory import Node
 from harness.launch_follow import Follower, Message
 from harness.launch_limits import Limits
-from harness.launch_watch import Failure, Watch, describe_exit
+from harness.launch_watch import End, Failure, Watch, describe_exit
 from harness.placement import Placement, Rank
 from harness.transport import Json, Session, on_all
 
-__all__ = ["Failure", "Launcher", "Limits", "Observer", "Outcome", "describe_exit"]
+__all__ = ["End", "Failure", "Launcher", "Limits", "Observer", "Outcome", "describe_exit"]
 
 # Several ranks may fail at once, for one reason: so long the launcher listens for the one that failed first.
 FIRST_FAILURE_WINDOW_SECONDS = 1.0
@@ -43,6 +43,8 @@ class Outcome:
     startup_seconds: float | None = None
     total_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    ends: dict[str, End] = field(default_factory=dict)
+    """By rank; of a node that was lost none may be known."""
 
 
 class Observer(Protocol):
@@ -106,6 +108,7 @@ class Launcher:
                 self._stop_rest(placement, trial, attempt)
             finally:
                 trial.drain()
+        trial.outcome.ends = trial.watch.ends()
         return trial.outcome
 
     def _request(self, placement: Placement, node: Node, attempt: str, directory: str | None) -> Json:

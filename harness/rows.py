@@ -7,8 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import fmean
 
-from harness.events import EPOCH_KEYS, Event
-from harness.launcher import Outcome
+from harness.events import EPOCH_KEYS, PHASE_KEYS, TRAFFIC_KEYS, Event
+from harness.launcher import End, Outcome
 from harness.placement import Placement, Rank
 from harness.plan import Trial
 
@@ -16,6 +16,11 @@ Cell = str | int | float | bool | None
 Row = dict[str, Cell]
 
 EPOCH_COLUMNS = ("trial", "nodes", "repeat", "rank", "node", "time", *EPOCH_KEYS)
+
+RANK_COLUMNS = (
+    "trial", "nodes", "repeat", "role", "rank", "node", "reason", "exit_code", "started_seconds", "ended_seconds",
+    "cpu_seconds", "max_rss_bytes", "context_switches",
+)  # fmt: skip
 
 TELEMETRY_COLUMNS = (
     "trial", "node", "time", "cpu_percent", "memory_used_bytes", "load_1m", "temperature_celsius", "throttled",
@@ -26,8 +31,8 @@ _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "serv
 _TRIAL_TAIL = (
     "model_parameters", "attempts", "left_out", "started_at", "startup_seconds", "train_seconds",
     "validation_seconds", "total_seconds", "images",
-    "images_per_second", "wait_seconds", "bytes_sent", "bytes_received", "train_accuracy", "validation_accuracy",
-    "best_validation_accuracy", "failure",
+    "images_per_second", *PHASE_KEYS, *TRAFFIC_KEYS, "worker_cpu_seconds", "server_cpu_seconds",
+    "train_accuracy", "validation_accuracy", "best_validation_accuracy", "failure",
 )  # fmt: skip
 
 
@@ -65,13 +70,12 @@ def trial_row(
 ) -> Row:
     """One row of trials.csv, from the trial's rows of epochs.csv; `left_out` names the nodes in quarantine.
 
-    Times of an epoch are the slowest worker's: that is how long the cluster took. Waiting is the mean over workers.
+    Times of an epoch are the slowest worker's: that is how long the cluster took. Phases are the mean over workers.
     """
     trial = placement.trial
     train = _sum_of_slowest(epochs, "train_seconds")
     images = _total(epochs, "images")
-    by_rank = len({row["rank"] for row in epochs}) or 1
-    waited = _total(epochs, "wait_seconds")
+    ranks = rank_rows(placement, outcome)
     last = max((row["epoch"] for row in epochs if isinstance(row["epoch"], int)), default=None)
     final = [row for row in epochs if row["epoch"] == last]
     validation = [
@@ -97,13 +101,45 @@ def trial_row(
         "total_seconds": _rounded(outcome.total_seconds),
         "images": images,
         "images_per_second": _rounded(float(images) / train) if images and train else None,
-        "wait_seconds": _rounded(float(waited) / by_rank) if waited is not None else None,
-        "bytes_sent": _total(epochs, "bytes_sent"),
-        "bytes_received": _total(epochs, "bytes_received"),
+        **{key: _rounded(_mean_worker(epochs, key)) for key in PHASE_KEYS},
+        **{key: _total(epochs, key) for key in TRAFFIC_KEYS},
+        **{
+            f"{role}_cpu_seconds": _rounded(_total([row for row in ranks if row["role"] == role], "cpu_seconds"))
+            for role in ("worker", "server")
+        },
         "train_accuracy": _mean(final, "train_accuracy"),
         "validation_accuracy": _mean(final, "validation_accuracy"),
         "best_validation_accuracy": max(validation, default=None),
         "failure": str(outcome.failure) if outcome.failure else None,
+    }
+
+
+def rank_rows(placement: Placement, outcome: Outcome) -> list[Row]:
+    """The rows of ranks.csv, in launch order; what is not known of a rank (its node was lost) is empty."""
+    return [_rank_row(placement.trial, rank, outcome.ends.get(rank.name)) for rank in placement.ranks]
+
+
+def _rank_row(trial: Trial, rank: Rank, end: End | None) -> Row:
+    row: Row = {
+        "trial": trial.id,
+        "nodes": trial.nodes,
+        "repeat": trial.repeat,
+        "role": rank.role,
+        "rank": rank.number,
+        "node": rank.node.name,
+    }
+    if end is None:
+        return row
+    state = Event("exit", end.state)  # numbers as in events: a node may send anything
+    code, killed_by, ran = state.number("code"), state.number("signal"), state.number("ran_seconds")
+    return row | {
+        "reason": str(end.state["reason"]),
+        "exit_code": _whole(code if killed_by is None else -killed_by),
+        "started_seconds": None if ran is None else _rounded(end.seconds - ran),
+        "ended_seconds": _rounded(end.seconds),
+        "cpu_seconds": _rounded(state.number("cpu_seconds")),
+        "max_rss_bytes": _whole(state.number("max_rss_bytes")),
+        "context_switches": _whole(state.number("context_switches")),
     }
 
 
@@ -127,12 +163,18 @@ def throttled_during(samples: Iterable[Mapping[str, object]]) -> bool:
 
 
 def _numbers(rows: Iterable[Row], key: str) -> list[int | float]:
-    return [value for row in rows if isinstance(value := row[key], int | float) and not isinstance(value, bool)]
+    return [value for row in rows if isinstance(value := row.get(key), int | float) and not isinstance(value, bool)]
 
 
 def _total(rows: Sequence[Row], key: str) -> int | float | None:
     values = _numbers(rows, key)
     return sum(values) if values else None
+
+
+def _mean_worker(rows: Sequence[Row], key: str) -> float | None:
+    """Of the sums over a worker's epochs."""
+    total = _total(rows, key)
+    return None if total is None else total / len({row["rank"] for row in rows})
 
 
 def _mean(rows: Sequence[Row], key: str) -> float | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.errors import BadInputError, HarnessError
-from harness.rows import EPOCH_COLUMNS, TELEMETRY_COLUMNS, Row, trial_columns
+from harness.rows import EPOCH_COLUMNS, RANK_COLUMNS, TELEMETRY_COLUMNS, Row, trial_columns
 
 
 class StoreError(HarnessError):
@@ -51,6 +51,11 @@ class RunPaths:
     def epochs(self) -> Path:
         """One row a trial, rank and epoch."""
         return self.root / "epochs.csv"
+
+    @property
+    def ranks(self) -> Path:
+        """One row a trial and rank."""
+        return self.root / "ranks.csv"
 
     @property
     def telemetry(self) -> Path:
@@ -184,8 +189,12 @@ class RunStore:
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()
         self._trials = _Table(paths.trials, trial_columns(parameters))
-        self._epochs = _Table(paths.epochs, EPOCH_COLUMNS)
-        self._telemetry = _Table(paths.telemetry, TELEMETRY_COLUMNS)
+        self._counted = {
+            "epochs": _Table(paths.epochs, EPOCH_COLUMNS),
+            "ranks": _Table(paths.ranks, RANK_COLUMNS),
+            "telemetry": _Table(paths.telemetry, TELEMETRY_COLUMNS),
+        }
+        """Files of which a trial's record says how many rows it has in them."""
         self._repair()
 
     def close(self) -> None:
@@ -221,16 +230,20 @@ class RunStore:
 
     def epoch(self, row: Row) -> None:
         """Append a row to epochs.csv."""
-        self._epochs.append(row)
+        self._counted["epochs"].append(row)
+
+    def rank(self, row: Row) -> None:
+        """Append a row to ranks.csv."""
+        self._counted["ranks"].append(row)
 
     def telemetry(self, row: Row) -> None:
         """Append a row to telemetry.csv."""
-        self._telemetry.append(row)
+        self._counted["telemetry"].append(row)
 
     def finish(self, trial: str, row: Row, detail: Mapping[str, Any]) -> None:
         """Make a trial finished: its rows reach the disk first, then its record, then its row of trials.csv."""
         rows = {}
-        for name, table in (("epochs", self._epochs), ("telemetry", self._telemetry)):
+        for name, table in self._counted.items():
             table.sync()
             rows[name] = sum(each["trial"] == trial for each in table.read())
         write_json(self.paths.trial_record(trial), {"row": row, "rows": rows, **detail})
@@ -248,22 +261,21 @@ class RunStore:
 
     def _repair(self) -> None:
         records = self._records()
-        tables = {"epochs": self._epochs, "telemetry": self._telemetry}
-        rows = {name: table.read() for name, table in tables.items()}
+        rows = {name: table.read() for name, table in self._counted.items()}
         counts = {name: Counter(row["trial"] for row in found) for name, found in rows.items()}
         for trial in [t for t, record in records.items() if not _is_whole(record, t, counts)]:
             del records[trial]
             self.paths.trial_record(trial).unlink()
         order = sorted((record["row"] for record in records.values()), key=lambda row: str(row["started_at"]))
         self._trials.rewrite(order)
-        for name, table in tables.items():
+        for name, table in self._counted.items():
             table.rewrite(row for row in rows[name] if row["trial"] in records)
 
     def _discard(self, trials: set[str]) -> None:
         for trial in trials:
             with suppress(FileNotFoundError):
                 self.paths.trial_record(trial).unlink()
-        for table in (self._trials, self._epochs, self._telemetry):
+        for table in (self._trials, *self._counted.values()):
             rows = table.read()
             kept = [row for row in rows if row["trial"] not in trials]
             if len(kept) != len(rows):

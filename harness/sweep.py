@@ -18,7 +18,7 @@ from harness.launcher import Failure, Launcher, Outcome
 from harness.placement import PORTS, Placement, Rank, place_trial
 from harness.plan import Trial
 from harness.progress import Progress
-from harness.rows import Row, epoch_row, telemetry_row, throttled_during, timestamp, trial_row
+from harness.rows import Row, epoch_row, rank_rows, telemetry_row, throttled_during, timestamp, trial_row
 from harness.store import RunStore
 
 # A node that fails this often is left out of what follows.
@@ -113,6 +113,8 @@ class Sweep:
             "earlier_attempts": list(self._earlier),
             "quarantined": sorted(self.quarantined),
         }
+        for rank_row in rank_rows(placement, outcome):
+            self.store.rank(rank_row)
         self.store.finish(trial.id, row, detail)
         self.progress.end(trial, outcome, row)
         return row, outcome

@@ -103,6 +103,31 @@ def test_exit_state_and_signals(bench: Bench) -> None:
     assert bench.exit_state()["signal"] == signal.SIGSEGV
 
 
+BUSY = "import time\nwhile time.process_time() < 0.3: pass\n"
+
+
+def test_the_cost_of_a_rank_counts_all_it_started(bench: Bench) -> None:
+    held = "x = b'x' * 100_000_000; " + BUSY.replace("import time\n", "import time;\n")
+    bench.start("sh", "-c", f'{sys.executable} -c "$1" & {sys.executable} -c "$1"; wait', "sh", held)
+    state = bench.exit_state()
+    assert 0.6 <= state["cpu_seconds"] < 5
+    assert 100_000_000 < state["max_rss_bytes"] < 200_000_000
+    assert state["context_switches"] > 0
+    assert state["ran_seconds"] >= 0.3
+
+
+def test_the_cost_of_a_rank_that_was_stopped_is_known(bench: Bench) -> None:
+    bench.start(sys.executable, "-c", BUSY + "open('busy', 'w').close(); time.sleep(60)")
+    bench.wait_for_keeper()
+    end = time.monotonic() + 15
+    while not (bench.directory / "busy").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
+    state = bench.exit_state()
+    assert state["reason"] == "stopped"
+    assert state["cpu_seconds"] >= 0.3
+
+
 def test_the_token_is_for_the_user_alone(bench: Bench) -> None:
     bench.start("sleep", "30")
     keeper = bench.wait_for_keeper()

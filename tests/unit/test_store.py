@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from harness.errors import BadInputError
 from harness.store import RunPaths, RunStore, StoreError, open_run
 
 TRIALS = ("n01-r1", "n02-r1", "n03-r1")
-FILES = ("trials.csv", "epochs.csv", "telemetry.csv", *(f"trials/{trial}/trial.json" for trial in TRIALS))
+FILES = ("trials.csv", "epochs.csv", "ranks.csv", "telemetry.csv", *(f"trials/{trial}/trial.json" for trial in TRIALS))
 
 
 class KilledError(BaseException):
@@ -39,6 +40,7 @@ def work(paths: RunPaths) -> None:
                 )
                 run.telemetry({"trial": trial, "node": "node01", "load_1m": epoch})
                 run.log(trial, "worker0", b"x")
+            run.rank({"trial": trial, "nodes": number, "role": "worker", "rank": 0, "cpu_seconds": 1.5})
             row = {"trial": trial, "status": "ok", "started_at": f"2026-01-01T00:00:0{number}Z", "batch_size": 64}
             run.finish(trial, {**row, "failure": None}, {})
     finally:
@@ -51,7 +53,7 @@ def contents(paths: RunPaths) -> dict[str, list[str]]:
 
 
 def paths_of(paths: RunPaths) -> tuple[Path, ...]:
-    return paths.trials, paths.epochs, paths.telemetry
+    return paths.trials, paths.epochs, paths.ranks, paths.telemetry
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -99,6 +101,20 @@ def test_files_cut_anywhere_all_at_once_are_made_whole(whole: RunPaths, cuts: di
                 file.truncate(int(share * (root / name).stat().st_size))
         work(RunPaths(root))
         assert contents(RunPaths(root)) == contents(whole)
+
+
+def test_a_run_of_a_harness_that_kept_no_ranks_is_resumed(whole: RunPaths, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(whole.root, root)
+    paths = RunPaths(root)
+    paths.ranks.unlink()
+    for trial in TRIALS:
+        record = json.loads(paths.trial_record(trial).read_text())
+        del record["rows"]["ranks"]
+        paths.trial_record(trial).write_text(json.dumps(record))
+    work(paths)
+    assert paths.trials.read_text() == whole.trials.read_text()
+    assert len(paths.ranks.read_text().splitlines()) == 1
 
 
 def writing_up_to(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
