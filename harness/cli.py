@@ -60,7 +60,11 @@ Inventory = Annotated[
         show_default="the virtual cluster's if one is up, else inventory/local",
     ),
 ]
-ExperimentFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="EXPERIMENT")]
+DEFAULT_EXPERIMENT = EXPERIMENTS / "scaling.yaml"
+ExperimentFile = Annotated[
+    Path,
+    typer.Argument(help="The experiment's YAML file.", metavar="[EXPERIMENT]", show_default="experiments/scaling.yaml"),
+]
 Nodes = Annotated[
     str | None, typer.Option("--nodes", "-n", help="Cluster sizes, e.g. 1-4 or 1,2,4.", show_default="the experiment's")
 ]
@@ -109,7 +113,7 @@ def check(
 
 @app.command()
 def plan(
-    experiment: ExperimentFile,
+    experiment: ExperimentFile = DEFAULT_EXPERIMENT,
     inventory: Inventory = None,
     nodes: Nodes = None,
     repeats: Repeats = None,
@@ -126,7 +130,7 @@ def plan(
 
 @app.command()
 def sweep(
-    experiment: ExperimentFile,
+    experiment: ExperimentFile = DEFAULT_EXPERIMENT,
     inventory: Inventory = None,
     nodes: Nodes = None,
     repeats: Repeats = None,

@@ -197,7 +197,7 @@ def analyse(
         points=aggregate(numbers),
         epochs=_median_epochs(per_epoch, numbers),
         ranks=rank_table(epochs, numbers),
-        telemetry=telemetry_table(telemetry, numbers),
+        telemetry=telemetry_table(telemetry, numbers, facts.dilation),
         failures=trials[~trials["status"].isin(MEASURED)].reset_index(drop=True),
         suspects=trials[trials["status"] == "suspect"].reset_index(drop=True),
         target=reached,
@@ -354,8 +354,8 @@ def rank_table(epochs: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
     return numbers[["trial", "series", "nodes"]].merge(table, on="trial")
 
 
-def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
-    """One row a measured trial and node.
+def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame, dilation: float = 1.0) -> pd.DataFrame:
+    """One row a measured trial and node; the samples' clock ran `dilation` times as fast as reported times do.
 
     Columns: `cpu_percent` (mean), `temperature_celsius` and `memory_used_bytes` (peaks), `sent_bytes_per_second` and
     `received_bytes_per_second` (over the sampled time), `throttled` (share of samples with a current throttling bit).
@@ -370,7 +370,7 @@ def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFr
         memory_used_bytes=("memory_used_bytes", "max"),
         throttled=("throttled", "mean"),
     )
-    seconds = (groups["time"].max() - groups["time"].min()).dt.total_seconds()
+    seconds = (groups["time"].max() - groups["time"].min()).dt.total_seconds() / dilation
     for name in ("sent", "received"):
         counter = groups[f"bytes_{name}"]
         table[f"{name}_bytes_per_second"] = (counter.last() - counter.first()) / seconds.where(seconds > 0)

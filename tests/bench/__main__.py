@@ -18,21 +18,25 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.paths import REPOSITORY
-from tests.bench import cluster, images, overhead, pytorch, single, stores
+from tests.bench import accuracy, cluster, images, overhead, prediction, pytorch, single, stores
 from tests.bench.measures import IncomparableError
 from tests.bench.row import Row
-from tests.bench.stage import BenchError, Stage
+from tests.bench.stage import PROFILE, BenchError, Stage
 
 Part = Callable[[Stage], Iterator[Row]]
 
 PARTS: dict[str, Part] = {
     "cluster": cluster.measure,
     "overhead": overhead.measure,
-    "stores": stores.measure,
     "single": single.measure,
+    "stores": stores.measure,
+    "prediction": prediction.measure,
+    "accuracy": accuracy.measure,
     "images": images.measure,
 }
-ON_NODES = frozenset({"overhead", "stores", "single"})
+ON_NODES = frozenset(PARTS) - {"cluster", "images"}
+DILATED = frozenset({"stores", "prediction"})
+UNLIMITED = frozenset({"accuracy"})
 WITH_TORCH = frozenset({"stores", "single"})
 _FAILED = "failed: "
 _EXIT_TERMINATED = 143
@@ -46,7 +50,7 @@ def main() -> int:
     if wheel is None and not (chosen.no_torch or chosen.quick) and WITH_TORCH & set(chosen.only):
         wheel = pytorch.find_wheel()
     repeats = chosen.repeats or (1 if chosen.quick else 2)
-    stage = Stage(chosen.nodes, repeats, chosen.quick, chosen.output / "bench", wheel)
+    stage = Stage(chosen.nodes, repeats, chosen.quick, chosen.output / "bench", wheel, dilation=chosen.dilation)
     stage.output.mkdir(exist_ok=True)
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))  # by way of `finally`: nothing is to be left
@@ -55,7 +59,7 @@ def main() -> int:
     finally:
         if not chosen.keep and set(chosen.only) - {"images"}:
             with suppress(BenchError):
-                cluster.down(stage)
+                stage.down()
     path = chosen.output / "bench.json"
     path.write_text(json.dumps(_document(stage, rows, time.monotonic() - began), indent=1) + "\n", encoding="utf-8")
     _print(rows)
@@ -68,14 +72,22 @@ def _measure(name: str, stage: Stage, chosen: set[str]) -> Iterator[Row]:
     """The rows of one part; a part that fails is a row that says so, and the others go on."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
-        if name in ON_NODES and "cluster" not in chosen and name == min(ON_NODES & chosen, key=list(PARTS).index):
-            cluster.ensure(stage)
+        if name in ON_NODES:
+            _prepare(name, stage)
+            if "cluster" not in chosen and name == min(ON_NODES & chosen, key=list(PARTS).index):
+                stage.playbook()
         if name in WITH_TORCH and name == min(WITH_TORCH & chosen, key=list(PARTS).index):
             pytorch.provision(stage)
         yield from PARTS[name](stage)
     except (BenchError, IncomparableError, OSError) as error:
         print(error, file=sys.stderr)
         yield Row(name, "", note=_FAILED + str(error).splitlines()[0])
+
+
+def _prepare(part: str, stage: Stage) -> None:
+    """Have the cluster up, under the conditions of the part."""
+    dilation = stage.dilation if part in DILATED else 1.0
+    stage.up(stage.nodes, dilation=dilation, profile="none" if part in UNLIMITED else PROFILE)
 
 
 def _parse() -> argparse.Namespace:
@@ -87,6 +99,7 @@ def _parse() -> argparse.Namespace:
     add("--nodes", type=int, default=11, help="virtual nodes (default: 11)")
     add("--repeats", type=int, default=None, help="of everything that is repeated (default: 2, with --quick 1)")
     add("--quick", action="store_true", help="whether it works, rather than how fast: one repeat, no PyTorch")
+    add("--dilation", type=float, default=3.0, help="slow time down where all nodes train at once (default: 3)")
     add("--torch-wheel", type=Path, default=None, help="PyTorch's CPU wheel for the nodes' Python; see docs/bench.md")
     add("--no-torch", action="store_true", help="leave PyTorch out")
     add("--keep", action="store_true", help="leave the cluster up, for the next run's parts")
@@ -108,6 +121,7 @@ def _document(stage: Stage, rows: Sequence[tuple[str, Row]], seconds: float) -> 
         "seconds": round(seconds, 1),
         "nodes": stage.nodes,
         "repeats": stage.repeats,
+        "dilation": stage.dilation,
         "quick": stage.quick,
         "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "load_1m": os.getloadavg()[0]},
         "rows": [{"part": part, **row.as_json()} for part, row in rows],

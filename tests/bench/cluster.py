@@ -6,32 +6,18 @@ import json
 from collections.abc import Iterator
 
 from tests.bench.row import Row, at_most
-from tests.bench.stage import LINK, NAME, PROFILE, SUBNET, BenchError, Stage
+from tests.bench.stage import BenchError, Stage
 
 UP_SECONDS = 60.0
 SECOND_SITE_SECONDS = 60.0
 
 
-def up(stage: Stage, nodes: int) -> float:
-    """Bring the cluster up; seconds until `up` came back, which is when every node answers SSH."""
-    done = stage.harness(
-        *("cluster", "up", "--name", NAME, "--nodes", str(nodes)),
-        *("--link", LINK, "--profile", PROFILE, "--subnet", SUBNET),
-    )
-    return done.seconds
-
-
-def down(stage: Stage) -> None:
-    """Remove the cluster."""
-    stage.harness("cluster", "down", "--name", NAME)
-
-
 def measure(stage: Stage) -> Iterator[Row]:
     """Bring up, provision, provision again; the cluster stays."""
-    down(stage)
-    up(stage, 1)  # builds the root file system where it is not in the cache yet
-    down(stage)
-    seconds = up(stage, stage.nodes)
+    stage.down()
+    stage.up(1)  # builds the root file system where it is not in the cache yet
+    stage.down()
+    seconds = stage.up(stage.nodes).seconds
     answering = [node for node in json.loads(_status(stage)) if node["ssh"]]
     if len(answering) != stage.nodes:
         raise BenchError(f"only {len(answering)} of {stage.nodes} nodes answer SSH after `up`")
@@ -43,11 +29,5 @@ def measure(stage: Stage) -> Iterator[Row]:
     yield Row("site.yml again: hosts' changes", "", (second.changed,), at_most(0))
 
 
-def ensure(stage: Stage) -> None:
-    """Have the cluster up and provisioned for the parts that come after; little to do where it is."""
-    up(stage, stage.nodes)
-    stage.playbook()
-
-
 def _status(stage: Stage) -> str:
-    return stage.harness("cluster", "status", "--name", NAME, "--json").output
+    return stage.harness("cluster", "status", "--name", stage.cluster, "--json").output

@@ -32,14 +32,14 @@ class Rate:
     """By one node in one step."""
 
 
-def rate_of(epochs: pd.DataFrame) -> Rate:
-    """The rate of one trial from its rows of epochs.csv.
+def rate_of(epochs: pd.DataFrame, dilation: float = 1.0) -> Rate:
+    """The rate of one trial from its rows of epochs.csv, on a cluster whose time is dilated so much.
 
     Of each worker those epochs count whose middle lies where every worker was past its first epoch and none had ended: workers
     that do not wait for each other start and end at different times. Raises IncomparableError where a worker has no such epoch.
     """
     ends = pd.to_datetime(epochs["time"], format="ISO8601").map(lambda moment: moment.timestamp())
-    middles = ends - (epochs["train_seconds"] + epochs["validation_seconds"]) / 2
+    middles = ends - dilation * (epochs["train_seconds"] + epochs["validation_seconds"]) / 2
     begin = ends[epochs["epoch"] == 1].max()
     end = ends[epochs["epoch"] == epochs["epoch"].max()].min()
     counted = epochs[(epochs["epoch"] > 1) & (middles >= begin) & (middles <= end)]
@@ -75,6 +75,7 @@ def read_series(run: Path) -> dict[str, Series]:
     """Every variant of a run with one cluster size."""
     paths = RunPaths(run)
     trials, epochs = pd.read_csv(paths.trials), pd.read_csv(paths.epochs)
+    dilation = json.loads(paths.manifest.read_text(encoding="utf-8"))["cluster"]["time_dilation"]
     found: dict[str, Series] = {}
     for variant, rows in trials.groupby("variant", sort=False):
         rates: dict[int, Rate] = {}
@@ -83,7 +84,7 @@ def read_series(run: Path) -> dict[str, Series]:
             try:
                 if row["status"] == "failed":
                     raise IncomparableError(f"failed: {row['failure']}")
-                rates[int(row["repeat"])] = rate_of(epochs[epochs["trial"] == row["trial"]])
+                rates[int(row["repeat"])] = rate_of(epochs[epochs["trial"] == row["trial"]], dilation)
             except IncomparableError as fault:
                 faults.append(str(fault))
         found[str(variant)] = Series(rates, tuple(faults))

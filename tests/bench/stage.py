@@ -15,7 +15,6 @@ from pathlib import Path
 from harness.errors import EXIT_OK, EXIT_TRIALS_FAILED
 from harness.paths import ANSIBLE, REPOSITORY
 
-NAME = "bench"
 SUBNET = "10.91.0.0/24"
 LINK = "100mbit"
 PROFILE = "pi3"
@@ -51,11 +50,26 @@ class Stage:
     quick: bool
     output: Path
     torch_wheel: Path | None
+    cluster: str = "bench"
+    """Name of the virtual cluster."""
+    dilation: float = 3.0
+    """Of time, where all nodes train at once: see docs/bench.md."""
 
     @property
     def inventory(self) -> Path:
         """The cluster's inventory; it must be up."""
-        return Path(self.harness("cluster", "inventory", "--name", NAME).output.splitlines()[-1])
+        return Path(self.harness("cluster", "inventory", "--name", self.cluster).output.splitlines()[-1])
+
+    def up(self, nodes: int, *, dilation: float = 1.0, profile: str = PROFILE) -> Done:
+        """Bring the cluster up, or to these options; it comes back when every node answers SSH."""
+        return self.harness(
+            *("cluster", "up", "--name", self.cluster, "--nodes", str(nodes), "--dilation", f"{dilation:g}"),
+            *("--link", LINK, "--profile", profile, "--subnet", SUBNET),
+        )
+
+    def down(self) -> None:
+        """Remove the cluster."""
+        self.harness("cluster", "down", "--name", self.cluster)
 
     def harness(self, *arguments: str | Path, good: Collection[int] = (0,)) -> Done:
         """Run a verb of the harness."""
@@ -65,19 +79,25 @@ class Stage:
         """Run site.yml on the cluster, with extra variables."""
         command = [str(Path(sys.executable).parent / "ansible-playbook"), str(ANSIBLE / "playbooks" / "site.yml")]
         command += ["-e", json.dumps(extra)] if extra else []
-        return self.harness("cluster", "exec", "--name", NAME, "--", *command)
+        return self.harness("cluster", "exec", "--name", self.cluster, "--", *command)
 
-    def sweep(self, experiment: Path, *arguments: str) -> tuple[Path, Done]:
+    def sweep(
+        self,
+        experiment: Path,
+        *arguments: str,
+        into: str = "runs",
+        good: Collection[int] = (EXIT_OK, EXIT_TRIALS_FAILED),
+    ) -> tuple[Path, Done]:
         """Run an experiment on the cluster; its run directory. Trials that fail are in it, with the reason."""
-        results = self.output / "runs"
+        results = self.output / into
         latest = results / experiment.stem / "latest"
         before = latest.resolve()
         done = self.harness(
             *("sweep", experiment, "-i", self.inventory, "-o", results, "--start-timeout", "400", "-q"),
             *arguments,
-            good=(EXIT_OK, EXIT_TRIALS_FAILED),
+            good=good,
         )
-        if latest.resolve() == before:
+        if latest.resolve() == before and "--resume" not in arguments:
             raise BenchError(f"sweep of {experiment.stem} left no run directory\n{done.output[-500:]}")
         return latest.resolve(), done
 

@@ -61,6 +61,14 @@ def test_version_and_help() -> None:
     assert "--resume" in helped.stdout
 
 
+def test_a_plain_sweep_is_the_fast_one(inventory: Path) -> None:
+    done = harness("plan", "-i", inventory, "--nodes", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    (plan,) = json.loads(done.stdout)
+    assert (plan["parameters"]["kvstore"], plan["parameters"]["dataset"]) == ("allreduce", "mnist")
+    assert plan["ranks"] == {"local-1": ["worker0"], "local-2": ["worker1"]}
+
+
 def test_a_plan_shows_where_each_rank_goes(inventory: Path) -> None:
     done = harness("plan", QUICKSTART, "-i", inventory, "--nodes", "1-2", "--set", "kvstore=dist_sync,none", "--json")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,48 @@
+"""How wrong `harness predict` is on cluster sizes that it has not seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.bench.row import Row, at_most
+from tests.bench.stage import Stage
+from tests.bench.stores import BASELINES, BATCH, OURS
+
+ERROR_PERCENT = 10.0
+SERIES = (OURS, "tuned")
+STEPS = 30
+
+
+def measure(stage: Stage) -> Iterator[Row]:
+    """Sweep two stores over cluster sizes, fit to all but one size, predict that one; every size in its turn."""
+    run, _ = stage.sweep(
+        BASELINES,
+        *("--nodes", ",".join(map(str, sizes(stage.nodes)))),
+        *("--repeats", "1", "--set", f"limit={stage.nodes * BATCH * STEPS}"),
+        *(word for name in SERIES for word in ("--variant", name)),
+        into="prediction",
+    )
+    answer = stage.harness("predict", run, "--json").output
+    yield from rows(json.loads(answer[answer.index("{") :]))
+
+
+def sizes(nodes: int) -> list[int]:
+    """Up to six cluster sizes, half of the ratio between neighbours where there is room. Pure."""
+    return sorted({max(1, round(nodes * part / 6)) for part in range(1, 7)} | {1})
+
+
+def rows(answer: Mapping[str, Any]) -> Iterator[Row]:
+    """The table's lines; pure."""
+    for series in answer["series"]:
+        errors = {held["nodes"]: 100 * abs(held["error"]) for held in series["held_out"]}
+        note = ", ".join(f"{nodes}: {error:.1f}" for nodes, error in errors.items())
+        worst = max(errors.values(), default=None)
+        yield Row(
+            f"prediction of left out sizes: {series['series']}, worst",
+            "% off",
+            () if worst is None else (worst,),
+            at_most(ERROR_PERCENT),
+            f"by nodes {note}" if errors else "two sizes or fewer: nothing can be left out",
+        )

@@ -1,0 +1,115 @@
+"""Make the published results (docs/results/) again. `python -m tests.bench.publish --help`.
+
+Sweeps on one virtual cluster, each taken up where an earlier call was stopped; then their CSVs, manifests, reports and figures
+are copied to docs/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cli import DEFAULT_EXPERIMENT
+from harness.errors import EXIT_OK
+from harness.paths import REPOSITORY
+from harness.store import RunPaths
+from tests.bench import pytorch
+from tests.bench.accuracy import SCALED
+from tests.bench.stage import Stage
+from tests.bench.stores import BASELINES
+
+TARGET = REPOSITORY / "docs" / "results"
+_SOME_SIZES = (1, 2, 4, 8, 11)
+_STEPS = 20  # of an epoch on all nodes, where time is asked for and not accuracy
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One published sweep: where it goes, and what it is called with."""
+
+    name: str
+    experiment: Path
+    arguments: tuple[str, ...]
+
+    def directory(self, stage: Stage) -> str:
+        """Where its runs are, below the stage's output."""
+        return f"runs/{self.name}"
+
+
+def sweeps(nodes: int) -> list[Sweep]:
+    """What is published, the most important first. Pure."""
+    some = ",".join(str(size) for size in _SOME_SIZES if size <= nodes)
+    scaled = [word for setting in SCALED for word in ("--set", setting)]
+    return [
+        Sweep("scaling", DEFAULT_EXPERIMENT, ("--nodes", f"1-{nodes}")),
+        Sweep("baselines", BASELINES, ("--nodes", some, "--repeats", "1", "--set", f"limit={nodes * 64 * _STEPS}")),
+        Sweep(
+            "accuracy", BASELINES,
+            ("--nodes", str(nodes), "--repeats", "1", "--set", "epochs=10", "--set", "validation=true"),
+        ),
+        Sweep("scaled_rate", DEFAULT_EXPERIMENT, ("--nodes", str(nodes), *scaled)),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Run what is missing, and copy; exit code 0 when every trial is ok."""
+    chosen = _parse()
+    stage = Stage(
+        chosen.nodes, 1, False, chosen.output, pytorch.find_wheel(), cluster="results", dilation=chosen.dilation
+    )
+    stage.output.mkdir(parents=True, exist_ok=True)
+    try:
+        stage.up(stage.nodes, dilation=stage.dilation)
+        stage.playbook()
+        pytorch.provision(stage)
+        for sweep in sweeps(stage.nodes):
+            run = _run(stage, sweep)
+            _copy(run, TARGET / f"virtual-{stage.nodes}" / sweep.name)
+    finally:
+        if not chosen.keep:
+            stage.down()
+    return 0
+
+
+def _run(stage: Stage, sweep: Sweep) -> RunPaths:
+    """The sweep's run, complete: an earlier one is resumed."""
+    latest = stage.output / sweep.directory(stage) / sweep.experiment.stem / "latest"
+    resume: Sequence[str] = ("--resume", str(latest.resolve())) if latest.exists() else ()
+    run, _ = stage.sweep(sweep.experiment, *sweep.arguments, *resume, into=sweep.directory(stage), good=(EXIT_OK,))
+    if sweep.name == "scaling":
+        stage.harness("predict", run)
+    return RunPaths(run)
+
+
+def _copy(run: RunPaths, target: Path) -> None:
+    """What a reader needs: tables, manifest, report and its figures; not the raw logs."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in (run.manifest, run.trials, run.epochs, run.ranks, run.report):
+        shutil.copy2(file, target)
+    for figure in sorted(run.figures.glob("*.png")):
+        shutil.copy2(figure, target)
+    print(f"{run.root} -> {target}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.publish", description="Make the published results again, as root."
+    )
+    parser.add_argument("--nodes", type=int, default=11, help="virtual nodes (default: 11)")
+    parser.add_argument("--dilation", type=float, default=2.0, help="slow time down (default: 2)")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "publish", help="where the runs are kept")
+    chosen = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("a virtual cluster needs root; try: sudo make results")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
