@@ -93,7 +93,7 @@ class Stage:
         latest = results / experiment.stem / "latest"
         before = latest.resolve()
         done = self.harness(
-            *("sweep", experiment, "-i", self.inventory, "-o", results, "--start-timeout", "400", "-q"),
+            *("sweep", _short(experiment), "-i", self.inventory, "-o", _short(results), "--start-timeout", "400", "-q"),
             *arguments,
             good=good,
         )
@@ -126,3 +126,8 @@ class Stage:
         if done.returncode not in good:
             raise BenchError(f"{shown}: exit code {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-15:]))
         return Done(done.stdout, began, seconds)
+
+
+def _short(path: Path) -> Path:
+    """As a user in the repository's directory would write it: it is kept in the run's manifest."""
+    return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
