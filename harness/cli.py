@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,27 +15,37 @@ from rich.table import Table
 
 from harness import __version__
 from harness.agent import Code, ask
+from harness.benchmark import (
+    benchmark_of,
+    load_rates,
+    measured_rates,
+    nominal_batch,
+    unlike,
+    usual_batches,
+    write_rates,
+)
 from harness.console import err, out, print_error
 from harness.errors import (
     EXIT_CHECK_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TRIALS_FAILED,
+    BadInputError,
     HarnessError,
     NodeError,
 )
-from harness.experiment import Experiment, load_experiment, with_overrides
+from harness.experiment import Experiment, by_rate, load_experiment, parse_counts, with_overrides
 from harness.inventory import Cluster, Node, load_cluster
 from harness.launch_cli import launch_verb, logs, status_verb
 from harness.launcher import Limits
 from harness.paths import EXPERIMENTS, REPOSITORY
-from harness.placement import place_trial
-from harness.plan import Trial, expand
+from harness.plan_table import print_plan
 from harness.predict.command import predict
 from harness.preflight import Finding, check_cluster
+from harness.rates import Rates
 from harness.run import Conduct, run_experiment
 from harness.store import RunPaths, open_run
-from harness.sweep import Policy, check_programs
+from harness.sweep import Policy
 from harness.transport import Session, on_all
 from harness.virtual.cli import app as cluster_app
 from harness.virtual.state import default_inventory
@@ -81,6 +92,15 @@ Environment = Annotated[
 Variants = Annotated[
     list[str] | None, typer.Option("--variant", help="Only this variant of the experiment (repeatable).")
 ]
+RatesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--batches-by-rate",
+        metavar="RATES",
+        help="Share each global batch by the nodes' speed: a `benchmark` run, or its rates.csv.",
+        show_default="evenly",
+    ),
+]
 RunDirectory = Annotated[
     Path, typer.Argument(help="A run directory, or an experiment's directory of runs.", metavar="RUN")
 ]
@@ -120,12 +140,13 @@ def plan(
     settings: Settings = None,
     environment: Environment = None,
     variant: Variants = None,
+    batches_by_rate: RatesFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the trials and where each rank goes; nothing is run, no node is contacted."""
     declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
-    cluster = _cluster(inventory)
-    _print_plan(declared, cluster, as_json)
+    declared, rates = _rates(batches_by_rate, declared)
+    print_plan(declared, _cluster(inventory), rates, as_json=as_json)
 
 
 @app.command()
@@ -137,6 +158,7 @@ def sweep(
     settings: Settings = None,
     environment: Environment = None,
     variant: Variants = None,
+    batches_by_rate: RatesFile = None,
     results: Annotated[Path, typer.Option("--results", "-o", help="Where run directories go.")] = Path("results"),
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Run only what is missing of an earlier run.")
@@ -163,16 +185,58 @@ def sweep(
 ) -> None:
     """Run an experiment at every point of its axes and collect time and accuracy."""
     declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
+    declared, rates = _rates(batches_by_rate, declared)
     cluster = _cluster(inventory)
     if dry_run:
-        _print_plan(declared, cluster, as_json=False)
+        print_plan(declared, cluster, rates, as_json=False)
         return
     limits = Limits(start=start_timeout, stall=stall_timeout, time=time_limit)
     conduct = Conduct(limits, Policy(retries, fail_fast), telemetry, quiet)
-    paths, statuses = run_experiment(declared, cluster, results, conduct, resume)
+    paths, statuses = run_experiment(declared, cluster, results, conduct, resume=resume, rates=rates)
     _report(paths)
     if statuses["failed"]:
         raise typer.Exit(EXIT_TRIALS_FAILED)
+
+
+@app.command()
+def benchmark(
+    experiment: Annotated[
+        Path, typer.Argument(help="The experiment whose program is measured.", metavar="EXPERIMENT")
+    ] = EXPERIMENTS / "lenet_scaling.yaml",
+    inventory: Inventory = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", "-n", min=1, help="Only the first so many nodes.", show_default="all")
+    ] = None,
+    settings: Settings = None,
+    environment: Environment = None,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-sizes", help="Two or more, e.g. 16,64,128.", show_default="a quarter, once, twice the batch"
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of an epoch.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs that are measured; one more goes before.")] = 5,
+    results: Annotated[Path, typer.Option("--results", "-o", help="Where run directories go.")] = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the trials and run nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, failures and the rates.")] = False,
+) -> None:
+    """Measure how fast each node trains by itself, all at the same time: what `sweep --batches-by-rate` goes by."""
+    declared = _experiment(experiment, None, None, settings, environment, None)
+    cluster = _cluster(inventory)
+    batch = nominal_batch(declared)
+    sizes = _counts("--batch-sizes", batch_sizes) if batch_sizes else usual_batches(batch)
+    measuring = benchmark_of(declared, len(_first(cluster, nodes)), sizes, steps, epochs)
+    if dry_run:
+        print_plan(measuring, cluster, None, as_json=False)
+        return
+    conduct = Conduct(Limits(), Policy(fail_fast=True), telemetry_seconds=5, quiet=quiet)
+    paths, statuses = run_experiment(measuring, cluster, results, conduct)
+    if statuses["failed"]:
+        err.print(f"no rates: a trial failed, see {paths.root}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+    _print_rates(write_rates(paths, measuring, cluster, measured_rates(paths, measuring, cluster), batch))
+    out.print(f"rates: {paths.rates}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -231,6 +295,13 @@ def _experiment(
     )
 
 
+def _counts(option: str, text: str) -> list[int]:
+    try:
+        return parse_counts(text)
+    except ValueError as error:
+        raise BadInputError(f"{option} {text}: {error}") from None
+
+
 def _first(cluster: Cluster, count: int | None) -> tuple[Node, ...]:
     return cluster.nodes if count is None else cluster.first(count)
 
@@ -258,34 +329,26 @@ def _print_findings(findings: list[Finding]) -> None:
     out.print(f"{len(findings)} findings: {failed} failed, {warned} warnings")
 
 
-def _print_plan(declared: Experiment, cluster: Cluster, as_json: bool) -> None:
-    trials = expand(declared)
-    code = Code.of(EXPERIMENTS)
-    check_programs(sorted(declared.programs()), EXPERIMENTS)
-
-    def placed(trial: Trial) -> dict[str, Any]:
-        placement = place_trial(trial, cluster.first(trial.nodes), cluster.port, code.hash, token="")
-        return {
-            "trial": trial.id,
-            "parameters": dict(trial.parameters),
-            "ranks": {node.name: [rank.name for rank in placement.on(node)] for node in placement.nodes},
-            "command": list(placement.with_role("worker")[0].command),
-        }
-
-    plans = [placed(trial) for trial in trials]
-    if as_json:
-        sys.stdout.write(json.dumps(plans, indent=2) + "\n")
-        return
-    out.print(
-        f"{declared.name}: {len(trials)} trials on {cluster.inventory} ({cluster.kind}, {len(cluster.nodes)} nodes)",
-        markup=False,
-    )
+def _print_rates(rows: Sequence[Mapping[str, str | float]]) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("trial", overflow="fold")
-    table.add_column("ranks", overflow="fold")
-    for each in plans:
-        table.add_row(each["trial"], "; ".join(f"{node}: {' '.join(ranks)}" for node, ranks in each["ranks"].items()))
+    for heading in ("node", "images/s", "ms per image", "ms fixed", "share"):
+        table.add_column(heading, justify="left" if heading == "node" else "right")
+    for row in rows:
+        speed, image, fixed = (
+            f"{row[name]:.3g}" for name in ("images_per_second", "image_milliseconds", "fixed_milliseconds")
+        )
+        table.add_row(str(row["node"]), speed, image, fixed, f"{row['share']:.1%}")
     out.print(table)
+
+
+def _rates(path: Path | None, declared: Experiment) -> tuple[Experiment, Rates | None]:
+    """The experiment with batches by the rates of `path`, and these rates; unchanged, and none, where there is no path."""
+    if path is None:
+        return declared, None
+    rates = load_rates(path)
+    if other := unlike(rates, declared):
+        err.print(f"warning: the rates are those of {other}", style="yellow", markup=False, soft_wrap=True)
+    return by_rate(declared), rates
 
 
 app.command("predict")(predict)

@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.errors import BadInputError
 
 Value = bool | int | float | str | None
+Batches = Literal["even", "by_rate"]
+"""How the workers share a global batch: evenly, or so that nodes of unlike speed are done at the same moment."""
 
 # Columns that every trials.csv has; a parameter of the same name would be ambiguous there.
 RESERVED_PARAMETERS = frozenset(
@@ -76,6 +78,7 @@ class Variant(_Strict):
     parameters: dict[str, Value] = {}
     environment: dict[str, str] = {}
     servers: Literal["colocated"] | Annotated[int, Field(ge=0)] | None = None
+    batches: Batches | None = None
 
 
 class Experiment(_Strict):
@@ -86,6 +89,7 @@ class Experiment(_Strict):
     program: str
     parameters: dict[str, Value] = {}
     servers: Literal["colocated"] | Annotated[int, Field(ge=0)] = "colocated"
+    batches: Batches = "even"
     environment: dict[str, str] = {}
     variants: dict[str, Variant] = {}
     axes: Axes = Axes()
@@ -203,6 +207,13 @@ def with_overrides(
     if variants:
         document["variants"] = {label: document["variants"][label] for label in variants}
     return validate(document, "command line")
+
+
+def by_rate(experiment: Experiment) -> Experiment:
+    """The experiment when rates are given: where it and its variants do not say which trials follow them, all do."""
+    if experiment.batches == "by_rate" or any(variant.batches == "by_rate" for variant in experiment.variants.values()):
+        return experiment
+    return experiment.model_copy(update={"batches": "by_rate"})
 
 
 def _pairs(items: Sequence[str], option: str) -> Iterator[tuple[str, str]]:

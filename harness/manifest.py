@@ -20,6 +20,7 @@ from harness.inventory import Cluster
 from harness.paths import REPOSITORY
 from harness.plan import Trial
 from harness.preflight import Preflight
+from harness.rates import Rates
 from harness.rows import timestamp
 
 _LIBRARIES = ("ansible-core", "fabric", "paramiko", "numpy", "pandas", "matplotlib")
@@ -31,7 +32,13 @@ def experiment_digest(experiment: Experiment) -> str:
 
 
 def make_manifest(
-    experiment: Experiment, trials: Sequence[Trial], cluster: Cluster, preflight: Preflight, code: str, moment: datetime
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    cluster: Cluster,
+    preflight: Preflight,
+    code: str,
+    moment: datetime,
+    rates: Rates | None = None,
 ) -> dict[str, Any]:
     """Everything needed to say what a run's numbers stand for."""
     return {
@@ -42,6 +49,7 @@ def make_manifest(
         "trials": [trial.id for trial in trials],
         "seeds": sorted({seed for trial in trials if isinstance(seed := trial.parameters.get("seed"), int)}),
         "code_sha256": code,
+        "rates": rates.as_json() if rates else None,
         "git": git_revision(),
         "cluster": {
             "kind": cluster.kind,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import BadInputError
 from harness.inventory import Node
 from harness.plan import Trial, arguments, needs_parameter_servers
+from harness.rates import Rates, share
 
 Role = Literal["scheduler", "server", "worker"]
 
@@ -40,6 +41,8 @@ class Placement:
 
     trial: Trial
     ranks: tuple[Rank, ...]
+    batch_sizes: tuple[int, ...] = ()
+    """Each worker's images of a step, in launch order, where they share by rate."""
 
     def on(self, node: Node) -> list[Rank]:
         """The ranks that run on one node."""
@@ -55,11 +58,14 @@ class Placement:
         return list({rank.node.name: rank.node for rank in self.ranks}.values())
 
 
-def place_trial(trial: Trial, nodes: Sequence[Node], port: int, code: str, token: str) -> Placement:
+def place_trial(
+    trial: Trial, nodes: Sequence[Node], port: int, code: str, token: str, rates: Rates | None = None
+) -> Placement:
     """Place one worker on each of the trial's nodes.
 
-    `code` is the hash that names the experiment code's directory on the nodes, `token` a secret of this trial.
-    Raises BadInputError where the trial wants more servers than it has nodes.
+    `code` is the hash that names the experiment code's directory on the nodes, `token` a secret of this trial, `rates` what
+    a trial with batches by rate shares them by. Raises BadInputError where the trial wants more servers than it has nodes,
+    or rates that there are not.
     """
     if trial.server_count > len(nodes):
         raise BadInputError(
@@ -73,7 +79,9 @@ def place_trial(trial: Trial, nodes: Sequence[Node], port: int, code: str, token
             *arguments(trial.parameters),
         )
 
-    return place(
+    sizes = _batch_sizes(trial, nodes, rates)
+    shared = {"HARNESS_BATCH_SIZES": ",".join(map(str, sizes))} if sizes else {}
+    placement = place(
         trial,
         nodes,
         workers=trial.nodes,
@@ -81,9 +89,25 @@ def place_trial(trial: Trial, nodes: Sequence[Node], port: int, code: str, token
         scheduler=needs_parameter_servers(trial.parameters),
         port=port,
         command=command,
-        environment=trial.environment,
+        environment={**trial.environment, **shared},
         token=token,
     )
+    return replace(placement, batch_sizes=sizes)
+
+
+def _batch_sizes(trial: Trial, nodes: Sequence[Node], rates: Rates | None) -> tuple[int, ...]:
+    """How the trial's workers share its global batch, `batch_size` for each of them; nothing where they do it evenly."""
+    if trial.batches == "even":
+        return ()
+    batch_size = trial.parameters.get("batch_size")
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise BadInputError(f"trial {trial.id} shares batches by rate, but has no parameter batch_size", "give it one")
+    if rates is None:
+        raise BadInputError(
+            f"trial {trial.id} shares batches by rate, but no rates are given",
+            "measure them with harness benchmark, and name its run with --batches-by-rate",
+        )
+    return share(batch_size * len(nodes), rates.of(nodes))
 
 
 def place(

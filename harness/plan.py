@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.experiment import Experiment, Value, Variant
+from harness.experiment import Batches, Experiment, Value, Variant
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Trial:
     parameters: Mapping[str, Value]
     environment: Mapping[str, str]
     servers: Literal["colocated"] | int
+    batches: Batches = "even"
 
     @property
     def server_count(self) -> int:
@@ -74,6 +75,7 @@ def _trial(
         parameters=parameters,
         environment={**experiment.environment, **variant.environment},
         servers=experiment.servers if variant.servers is None else variant.servers,
+        batches=experiment.batches if variant.batches is None else variant.batches,
     )
 
 

@@ -18,9 +18,11 @@ from harness.inventory import Cluster
 from harness.launcher import Launcher, Limits
 from harness.manifest import experiment_digest, make_manifest
 from harness.paths import EXPERIMENTS
+from harness.placement import place_trial
 from harness.plan import expand, largest, remaining
 from harness.preflight import fit_nodes, probe_nodes, require, warnings_of
 from harness.progress import Progress
+from harness.rates import Rates
 from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
 from harness.sweep import Policy, Sweep, check_programs
 from harness.transport import Session
@@ -37,18 +39,30 @@ class Conduct:
 
 
 def run_experiment(
-    declared: Experiment, cluster: Cluster, results: Path, conduct: Conduct, resume: Path | None = None
+    declared: Experiment,
+    cluster: Cluster,
+    results: Path,
+    conduct: Conduct,
+    *,
+    resume: Path | None = None,
+    rates: Rates | None = None,
 ) -> tuple[RunPaths, Counter[str]]:
     """Run every trial, or those that `resume`'s run has not; where it all lies, and how many trials ended how.
 
-    Raises BadInputError, and nothing was started, where the nodes, the programs or the run to resume are not fit for it.
+    `rates` are what trials with batches by rate share them by. Raises BadInputError, and nothing was started, where the
+    nodes, the programs, the rates or the run to resume are not fit for it.
     """
     trials = expand(declared)
     check_programs(sorted(declared.programs()), EXPERIMENTS)
     code = Code.of(EXPERIMENTS)
     used = cluster.first(largest(trials))
+    may_be_used = cluster.nodes if conduct.policy.retries else used
+    for trial in trials:
+        place_trial(trial, cluster.first(trial.nodes), cluster.port, code.hash, "", rates)
+    if rates:
+        rates.of(may_be_used)
     moment = datetime.now(UTC)
-    paths = resumed(resume, declared, code) if resume else None
+    paths = resumed(resume, declared, code, rates) if resume else None
     run = paths.root.name if paths else run_name(moment)
     with Session(cluster) as session, ExitStack() as stack:
         preflight = probe_nodes(session, used, code)
@@ -56,13 +70,13 @@ def run_experiment(
         for finding in warnings_of(preflight):
             err.print(f"warning: {finding.node}: {finding.detail}", style="yellow", markup=False, soft_wrap=True)
         # Nodes that may stand in for ones in quarantine.
-        spare = [node for node in cluster.nodes if node not in used] if conduct.policy.retries else []
+        spare = [node for node in may_be_used if node not in used]
         fit = fit_nodes(probe_nodes(session, spare, code), trials, cluster) if spare else []
         unfit = frozenset(node.name for node in spare if node not in fit)
         stack.enter_context(Hold(session, [*used, *fit], code.hash, run))
         if paths is None:
             paths = new_run(results, declared.name, run)
-            write_json(paths.manifest, make_manifest(declared, trials, cluster, preflight, code.hash, moment))
+            write_json(paths.manifest, make_manifest(declared, trials, cluster, preflight, code.hash, moment, rates))
         store = RunStore(paths, list(declared.parameters))
         try:
             done = {trial for trial, status in store.finished().items() if status != "failed"}
@@ -73,12 +87,13 @@ def run_experiment(
             )
             with Progress(err, todo, conduct.quiet) as progress:
                 launcher = Launcher(session, code.hash, paths.root.name, conduct.limits, conduct.telemetry_seconds)
-                return paths, Sweep(cluster, launcher, store, progress, code, conduct.policy, unfit).run(todo)
+                sweep = Sweep(cluster, launcher, store, progress, code, conduct.policy, unfit, rates)
+                return paths, sweep.run(todo)
         finally:
             store.close()
 
 
-def resumed(run: Path, declared: Experiment, code: Code) -> RunPaths:
+def resumed(run: Path, declared: Experiment, code: Code, rates: Rates | None) -> RunPaths:
     """An earlier run of the same experiment; raises BadInputError that says what changed."""
     paths = open_run(run)
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
@@ -88,6 +103,8 @@ def resumed(run: Path, declared: Experiment, code: Code) -> RunPaths:
         changed += [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
     if manifest["code_sha256"] != code.hash:
         changed.append(f"the programs in {EXPERIMENTS.name}/: {manifest['code_sha256']} -> {code.hash}")
+    if manifest.get("rates") != (rates.as_json() if rates else None):
+        changed.append("the nodes' rates")
     if changed:
         raise BadInputError(
             f"{paths.root} ran another experiment; changed: {'; '.join(changed)}",

@@ -63,6 +63,11 @@ class RunPaths:
         return self.root / "telemetry.csv"
 
     @property
+    def rates(self) -> Path:
+        """A benchmark's: how fast each node trains."""
+        return self.root / "rates.csv"
+
+    @property
     def report(self) -> Path:
         """The report page."""
         return self.root / "report.html"
@@ -295,13 +300,8 @@ class _Table:
         self._columns = columns
 
     def read(self) -> list[Row]:
-        """All whole rows; a torn last one is none."""
-        with suppress(FileNotFoundError):
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-            whole = text[: text.rfind("\n") + 1]
-            rows = csv.DictReader(io.StringIO(whole))
-            return [cast(Row, row) for row in rows if None not in row and None not in row.values()]
-        return []
+        """All whole rows."""
+        return read_rows(self._path)
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Replace the file at once."""
@@ -331,6 +331,16 @@ def _cell(value: object) -> object:
         return ""
     # A line break inside a cell would make a torn row look whole.
     return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All whole rows of a CSV, every cell as its text; a torn last one is none."""
+    with suppress(FileNotFoundError):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        rows = csv.DictReader(io.StringIO(whole))
+        return [cast(Row, row) for row in rows if None not in row and None not in row.values()]
+    return []
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

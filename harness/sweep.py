@@ -18,6 +18,7 @@ from harness.launcher import Failure, Launcher, Outcome
 from harness.placement import PORTS, Placement, Rank, place_trial
 from harness.plan import Trial
 from harness.progress import Progress
+from harness.rates import Rates
 from harness.rows import Row, epoch_row, rank_rows, telemetry_row, throttled_during, timestamp, trial_row
 from harness.store import RunStore
 
@@ -45,6 +46,8 @@ class Sweep:
     policy: Policy = field(default_factory=Policy)
     unfit: frozenset[str] = frozenset()
     """Nodes that are never placed on: spare ones that did not pass the checks."""
+    rates: Rates | None = None
+    """What trials with batches by rate share them by."""
     _failures: Counter[str] = field(default_factory=Counter)
     _earlier: list[dict[str, object]] = field(default_factory=list)
 
@@ -83,7 +86,7 @@ class Sweep:
         except BadInputError:
             # Too few healthy ones: better a trial on a node that failed before than none.
             nodes = self.cluster.first(trial.nodes, excluding=self.unfit)
-        return place_trial(trial, nodes, port, self.code.hash, secrets.token_hex(16))
+        return place_trial(trial, nodes, port, self.code.hash, secrets.token_hex(16), self.rates)
 
     def _note_failure(self, failure: Failure) -> None:
         self._failures[failure.node] += 1
@@ -108,6 +111,7 @@ class Sweep:
             "placement": {rank.name: rank.node.name for rank in placement.ranks},
             "commands": {rank.name: list(rank.command) for rank in placement.ranks},
             "environment": dict(trial.environment),
+            "batch_sizes": list(placement.batch_sizes),
             "failure": asdict(outcome.failure) if outcome.failure else None,
             "warnings": outcome.warnings,
             "earlier_attempts": list(self._earlier),

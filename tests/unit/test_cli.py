@@ -128,3 +128,38 @@ def test_check_fails_without_a_runtime(inventory: Path) -> None:
 
 def test_an_option_that_does_not_exist() -> None:
     assert harness("sweep", QUICKSTART, "--node", "3").returncode == 2
+
+
+RATES = """\
+# program: train.py
+# model: lenet5
+node,address,images_per_second,image_milliseconds,fixed_milliseconds,share
+local-1,127.0.0.1,500,1,0,0.75
+local-2,127.0.0.2,167,3,0,0.25
+"""
+
+
+def test_a_plan_shows_batches_by_rate(inventory: Path, tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text(RATES, encoding="utf-8")
+    done = harness("plan", QUICKSTART, "-i", inventory, "--nodes", "2", "--batches-by-rate", rates, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["batch_sizes"] == [24, 8]
+
+
+def test_rates_of_another_inventory_are_refused(inventory: Path, tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text(RATES.replace("127.0.0.2", "127.0.0.9"), encoding="utf-8")
+    arguments = ("-i", inventory, "--nodes", "2", "-o", tmp_path / "results", "--batches-by-rate", rates)
+    refused(harness("sweep", QUICKSTART, *arguments), "local-2 had the address 127.0.0.9")
+    assert not (tmp_path / "results").exists()
+
+
+def test_batches_by_rate_without_rates_are_refused(inventory: Path, tmp_path: Path) -> None:
+    experiment = tmp_path / "mixed.yaml"
+    experiment.write_text(QUICKSTART.read_text(encoding="utf-8") + "batches: by_rate\n", encoding="utf-8")
+    refused(harness("plan", experiment, "-i", inventory), "no rates are given")
+
+
+def test_a_benchmark_of_one_batch_size_is_refused(inventory: Path) -> None:
+    refused(harness("benchmark", QUICKSTART, "-i", inventory, "--batch-sizes", "8"), "cannot tell a step's fixed cost")

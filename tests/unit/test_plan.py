@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.experiment import Experiment, validate
+from harness.experiment import Experiment, by_rate, validate
 from harness.plan import arguments, expand, largest, needs_parameter_servers, remaining, trial_id
 
 
@@ -96,3 +96,10 @@ def test_what_is_left_keeps_its_order() -> None:
     assert left == [trials[1], *trials[3:]]
     assert largest(left) == 2
     assert largest([]) == 0
+
+
+def test_given_rates_are_for_the_variants_that_ask_or_else_for_all() -> None:
+    variants = {"even": {}, "mixed": {"batches": "by_rate"}}
+    assert [trial.batches for trial in expand(by_rate(experiment(variants=variants, axes={})))] == ["even", "by_rate"]
+    assert {trial.batches for trial in expand(by_rate(experiment()))} == {"by_rate"}
+    assert {trial.batches for trial in expand(experiment())} == {"even"}

@@ -1,0 +1,81 @@
+"""The benchmark: the experiment it makes of another, and the rates that come of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.benchmark import benchmark_of, load_rates, measured_rates, unlike, usual_batches, write_rates
+from harness.errors import BadInputError
+from harness.experiment import Experiment, validate
+from harness.inventory import Cluster, Node
+from harness.plan import expand
+from harness.store import RunPaths
+
+
+def declared(**changes: Any) -> Experiment:
+    parameters = {"model": "lenet5", "batch_size": 64, "kvstore": "dist_sync", "wire": "float32", "epochs": 10}
+    document = {"name": "tiny", "program": "train.py", "parameters": parameters, "axes": {"nodes": "1-4"}, **changes}
+    return validate(document, "test")
+
+
+def cluster(*names: str) -> Cluster:
+    nodes = [Node(name, f"10.0.0.{n}", local=False, root="/opt/harness") for n, name in enumerate(names, 1)]
+    return Cluster(Path("inventory/mine"), "pi", tuple(nodes))
+
+
+def test_it_trains_without_store_and_validation_at_every_batch_size() -> None:
+    small, large = expand(benchmark_of(declared(), nodes=2, batches=[64, 16], steps=20, epochs=5))
+    assert (small.id, large.id) == ("n02-r1-batch_16", "n02-r1-batch_64")
+    assert small.parameters == {
+        "model": "lenet5", "batch_size": 16, "kvstore": "none", "wire": None, "epochs": 6, "validation": False,
+        "limit": 16 * 20 * 2,
+    }  # fmt: skip
+    assert (large.parameters["batch_size"], large.parameters["limit"]) == (64, 64 * 20 * 2)
+    assert small.server_count == 0
+
+
+def test_sizes_lie_around_the_nominal_one() -> None:
+    assert usual_batches(64) == [16, 64, 128]
+    assert usual_batches(1) == [1, 2]
+
+
+def test_one_batch_size_is_refused() -> None:
+    with pytest.raises(BadInputError, match="cannot tell a step's fixed cost"):
+        benchmark_of(declared(), nodes=1, batches=[64, 64], steps=1, epochs=1)
+
+
+@pytest.mark.parametrize("missing", ["batch_size", "kvstore"])
+def test_an_experiment_that_has_no_such_parameter_is_refused(missing: str) -> None:
+    parameters = {name: value for name, value in declared().parameters.items() if name != missing}
+    with pytest.raises(BadInputError, match=f"has no parameter {missing}"):
+        benchmark_of(declared(parameters=parameters), nodes=1, batches=[1, 2], steps=1, epochs=1)
+
+
+def test_a_run_becomes_rates_that_can_be_loaded(tmp_path: Path) -> None:
+    benchmark = benchmark_of(declared(), nodes=2, batches=[16, 64], steps=10, epochs=1)
+    paths = RunPaths(tmp_path)
+    lines = ["trial,node,epoch,steps,train_seconds"]
+    for node, image in (("node01", 0.001), ("node02", 0.004)):
+        for size in (16, 64):
+            lines += [
+                f"n02-r1-batch_{size},{node},1,10,99",
+                f"n02-r1-batch_{size},{node},2,10,{10 * (0.01 + size * image)}",
+            ]
+    paths.epochs.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "manifest.json").touch()
+    machines = cluster("node01", "node02")
+    rates = measured_rates(paths, benchmark, machines)
+    assert [(rate.fixed_seconds, rate.image_seconds) for rate in rates] == [
+        (pytest.approx(0.01), pytest.approx(0.001)),
+        (pytest.approx(0.01), pytest.approx(0.004)),
+    ]
+    rows = write_rates(paths, benchmark, machines, rates, 64)
+    assert [row["share"] for row in rows] == [pytest.approx(0.797, abs=1e-3), pytest.approx(0.203, abs=1e-3)]
+    loaded = load_rates(tmp_path)
+    assert [rate.node for rate in loaded.of(machines.nodes)] == ["node01", "node02"]
+    assert loaded.about["batch_sizes"] == "16 64"
+    assert unlike(loaded, declared()) == ""
+    assert unlike(loaded, declared(parameters={**declared().parameters, "model": "lenet"})) == "model lenet5"
