@@ -1,12 +1,16 @@
 """Which worker sees which image when. Pure, and a function of its arguments alone.
 
-Global batch t of an epoch is the t-th run of `workers * batch_size` images of the epoch's shuffle, and worker r has the
-r-th part of it. So k workers with batch b walk the same global batches as one worker with batch k * b, every worker has
-the same number of batches (a synchronous store hangs otherwise), and no image is seen twice in an epoch. The remainder,
-fewer than `workers * batch_size` images and others in every epoch, sits out.
+Global batch t of an epoch is the t-th run of `batch_size * workers` images of the epoch's shuffle, and the workers have one
+part of it each, in launch order: even parts, or of whatever sizes they are given (so that a slow node has less to do). So
+k workers with batch b walk the same global batches as one worker with batch k * b, every worker has the same number of
+batches (a synchronous store hangs otherwise), and no image is seen twice in an epoch. The remainder, fewer images than a
+global batch has and others in every epoch, sits out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +18,60 @@ import numpy.typing as npt
 from .errors import ProgramError
 
 Indices = npt.NDArray[np.int64]
+
+SIZES = "HARNESS_BATCH_SIZES"
+PLACE = "HARNESS_WORKER_RANK"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the workers share every global batch: each one's images, in launch order, and which of them this worker is."""
+
+    sizes: tuple[int, ...]
+    place: int
+
+    @property
+    def own(self) -> int:
+        """Images of this worker's batch."""
+        return self.sizes[self.place]
+
+    @property
+    def before(self) -> int:
+        """Images of the workers before this one."""
+        return sum(self.sizes[: self.place])
+
+    @property
+    def total(self) -> int:
+        """Images of the global batch."""
+        return sum(self.sizes)
+
+
+def batch_sizes(environment: Mapping[str, str], batch_size: int, workers: int) -> tuple[int, ...]:
+    """Every worker's images of a step, in launch order: what `HARNESS_BATCH_SIZES` says, or `batch_size` for all.
+
+    Raises ProgramError where it says anything but a batch for each worker, `batch_size * workers` images together.
+    """
+    text = environment.get(SIZES)
+    if not text:
+        return (batch_size,) * workers
+    words = text.split(",")
+    sizes = tuple(int(word) for word in words if word.isascii() and word.isdigit() and int(word) > 0)
+    if not len(words) == len(sizes) == workers or sum(sizes) != batch_size * workers:
+        raise ProgramError(
+            f"{SIZES}={text} does not share {batch_size * workers} images among {workers} workers",
+            "name a batch for each worker, in launch order, that add up to the batch size times the workers",
+        )
+    if workers > 1 and PLACE not in environment:
+        raise ProgramError(f"{SIZES} is set, {PLACE} is not", "start the program through `harness sweep`")
+    return sizes
+
+
+def shares(environment: Mapping[str, str], batch_size: int, workers: int, rank: int) -> Shares:
+    """This worker's part in every global batch. Its place is its number in launch order, or `rank` where it has none.
+
+    The store's `rank` alone will not do: ps-lite numbers workers as it likes, and a batch is meant for one node.
+    """
+    return Shares(batch_sizes(environment, batch_size, workers), int(environment.get(PLACE, rank)))
 
 
 def steps_per_epoch(images: int, batch_size: int, workers: int) -> int:
@@ -27,14 +85,14 @@ def steps_per_epoch(images: int, batch_size: int, workers: int) -> int:
     return steps
 
 
-def epoch_shard(images: int, batch_size: int, *, rank: int, workers: int, seed: int, epoch: int) -> Indices:
-    """Indices of the images of one worker in one epoch, shape (steps, batch_size)."""
-    steps = steps_per_epoch(images, batch_size, workers)
+def epoch_shard(images: int, shares: Shares, *, seed: int, epoch: int) -> Indices:
+    """Indices of the images of one worker in one epoch, shape (steps, own batch)."""
+    steps = images // shares.total
     # RandomState's stream is frozen: the same shuffle with every NumPy, where Generator's may change
     order = np.random.RandomState([seed, epoch]).permutation(images)
-    return order[: steps * workers * batch_size].reshape(steps, workers, batch_size)[:, rank]
+    return order[: steps * shares.total].reshape(steps, shares.total)[:, shares.before : shares.before + shares.own]
 
 
-def validation_range(images: int, rank: int, workers: int) -> tuple[int, int]:
-    """First and last-but-one index of a worker's part of the validation images; parts differ by one image at most."""
-    return images * rank // workers, images * (rank + 1) // workers
+def validation_range(images: int, shares: Shares) -> tuple[int, int]:
+    """First and last-but-one index of a worker's part of the validation images, as large as its part of a global batch."""
+    return images * shares.before // shares.total, images * (shares.before + shares.own) // shares.total

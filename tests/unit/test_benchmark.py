@@ -73,7 +73,7 @@ def test_a_run_becomes_rates_that_can_be_loaded(tmp_path: Path) -> None:
         (pytest.approx(0.01), pytest.approx(0.004)),
     ]
     rows = write_rates(paths, benchmark, machines, rates, 64)
-    assert [row["share"] for row in rows] == [pytest.approx(0.797, abs=1e-3), pytest.approx(0.203, abs=1e-3)]
+    assert [row["share"] for row in rows] == [pytest.approx(103 / 128, abs=1e-5), pytest.approx(25 / 128, abs=1e-5)]
     loaded = load_rates(tmp_path)
     assert [rate.node for rate in loaded.of(machines.nodes)] == ["node01", "node02"]
     assert loaded.about["batch_sizes"] == "16 64"
