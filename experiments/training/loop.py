@@ -15,6 +15,7 @@ from .network import Network
 from .options import Options
 from .phases import DATA
 from .reporting import Epoch, Progress
+from .sharding import Shares
 from .stores.base import Array, Store, Vector
 
 _AHEAD = 2  # steps enqueued beyond the one whose outcome is read: keeps the engine busy, and progress honest
@@ -22,15 +23,16 @@ _VALIDATION_BATCH = 256
 
 
 class Trainer:
-    """One worker's run: `options` over `dataset` with `network`, kept in step with the others by `store`."""
+    """One worker's run: `options` over its `shares` of `dataset` with `network`, kept in step with the others by `store`."""
 
-    def __init__(self, options: Options, dataset: Dataset, network: Network, store: Store) -> None:
+    def __init__(self, options: Options, dataset: Dataset, network: Network, store: Store, shares: Shares) -> None:
         self._options = options
         self._images = dataset.train
         self._network = network
         self._store = store
+        self._shares = shares
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
-        self._validation = _Validation(dataset.validation, store) if options.validation else None
+        self._validation = _Validation(dataset.validation, shares) if options.validation else None
         self._steps = sharding.steps_per_epoch(len(dataset.train.images), options.batch_size, store.workers)
         self._progress = Progress(store.rank, self._steps)
 
@@ -48,7 +50,7 @@ class Trainer:
             rank=self._store.rank,
             epoch=epoch,
             steps=self._steps,
-            images=self._steps * self._options.batch_size,
+            images=self._steps * self._shares.own,
             learning_rate=self._rate(epoch, self._steps - 1),
             sums=self._store.reduce(np.concatenate([trained, validated])),
             validated=self._validation is not None,
@@ -59,20 +61,19 @@ class Trainer:
 
     def _train(self, epoch: int) -> Vector:
         """Walk this worker's batches; sums of loss, right answers and images, as the forward passes saw them."""
-        network, store, batch_size = self._network, self._store, self._options.batch_size
-        phases = store.phases
+        network, store, phases = self._network, self._store, self._store.phases
         images, labels = self._batches(epoch)
         phases.lap(DATA)
         outcomes: deque[Array] = deque()
         sums = np.zeros(2)
         for step in range(self._steps):
             rate = self._rate(epoch, step)
-            store.announce(rate, batch_size)
+            store.announce(rate)
             if phases.begin_step(step, self._steps):
                 mx.nd.waitall()
             phases.rest()
             outcomes.append(network.train(images[step], labels[step], store))
-            store.step(rate, batch_size)
+            store.step(rate)
             if len(outcomes) > _AHEAD:
                 sums += outcomes.popleft().asnumpy()
                 self._progress.report(epoch, step)
@@ -82,19 +83,12 @@ class Trainer:
         store.settle()
         mx.nd.waitall()
         phases.rest()
-        return np.append(sums, self._steps * batch_size)
+        return np.append(sums, self._steps * self._shares.own)
 
     def _batches(self, epoch: int) -> tuple[list[Array], list[Array]]:
         """This worker's images and labels in the epoch's order, gathered once, and a view of each batch."""
-        options, store, split = self._options, self._store, self._images
-        shard = sharding.epoch_shard(
-            len(split.images),
-            options.batch_size,
-            rank=store.rank,
-            workers=store.workers,
-            seed=options.seed,
-            epoch=epoch,
-        )
+        split = self._images
+        shard = sharding.epoch_shard(len(split.images), self._shares, seed=self._options.seed, epoch=epoch)
         images = mx.nd.from_numpy(split.images[shard])
         labels = mx.nd.from_numpy(split.labels[shard].astype(np.float32))
         return list(images), list(labels)
@@ -103,8 +97,8 @@ class Trainer:
 class _Validation:
     """This worker's part of the validation images, in batches of one shape: the last is filled up."""
 
-    def __init__(self, split: Split, store: Store) -> None:
-        first, end = sharding.validation_range(len(split.images), store.rank, store.workers)
+    def __init__(self, split: Split, shares: Shares) -> None:
+        first, end = sharding.validation_range(len(split.images), shares)
         self._count = end - first
         missing = -self._count % _VALIDATION_BATCH
         chosen = np.append(np.arange(first, end), np.zeros(missing, np.int64))

@@ -43,6 +43,7 @@ def _work(chosen: options.Options) -> None:
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+    sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     start.loaded()
 
@@ -56,8 +57,9 @@ def _work(chosen: options.Options) -> None:
         network = Network(architecture, dataset.side, dataset.deviation)
         weights = architecture.first_weights(chosen.seed)
         buckets = store.buckets([array.size for array in weights.values()])
-        store.attach(network.lay_out(weights, buckets, by_parts=store.by_parts))
-        trainer = Trainer(chosen, dataset, network, store)
+        shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
+        store.attach(network.lay_out(weights, buckets, by_parts=store.by_parts), shares)
+        trainer = Trainer(chosen, dataset, network, store, shares)
         start.ready(rank=store.rank, workers=store.workers, model=chosen.model, parameters=architecture.parameters())
         trainer.run()
         trained = network.weights()

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .errors import ProgramError
 from .phases import PULL, PUSH, WAIT, Phases
+from .sharding import Shares
 from .stores.base import Vector
 
 KVSTORES = ("allreduce", "none")
@@ -57,6 +58,10 @@ class Group:
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network whose backward averages gradients over the workers: PyTorch's own, as it comes."""
         return DistributedDataParallel(network) if self._joined else network
+
+    def weight(self, shares: Shares) -> float:
+        """What a worker's mean loss is multiplied by, so that the workers' average is the mean over the global batch."""
+        return shares.own * self.workers / shares.total if self._joined else 1.0
 
     def reduce(self, values: Vector) -> Vector:
         """Sum a short vector over all workers."""

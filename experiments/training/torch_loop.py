@@ -11,6 +11,7 @@ from .data import Dataset
 from .options import Options
 from .phases import BACKWARD, DATA, FORWARD, UPDATE
 from .reporting import Epoch, Progress
+from .sharding import Shares
 from .stores.base import Vector
 from .torch_group import Group
 from .torch_network import Network
@@ -19,18 +20,19 @@ _VALIDATION_BATCH = 256
 
 
 class Trainer:
-    """One worker's run: `options` over `dataset` with `network`, whose gradients `group` averages."""
+    """One worker's run: `options` over its `shares` of `dataset` with `network`, whose gradients `group` averages."""
 
-    def __init__(self, options: Options, dataset: Dataset, network: Network, group: Group) -> None:
+    def __init__(self, options: Options, dataset: Dataset, network: Network, group: Group, shares: Shares) -> None:
         self._options = options
         self._group = group
+        self._shares = shares
         self._images = dataset.train
         self._network = network
         self._shared = group.wrap(network)
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, group.workers)
         self._steps = sharding.steps_per_epoch(len(dataset.train.images), options.batch_size, group.workers)
         self._optimizer = torch.optim.SGD(network.parameters(), lr=self._target)
-        first, end = sharding.validation_range(len(dataset.validation.images), group.rank, group.workers)
+        first, end = sharding.validation_range(len(dataset.validation.images), shares)
         self._validation_images = torch.from_numpy(dataset.validation.images[first:end].copy())
         self._validation_labels = torch.from_numpy(dataset.validation.labels[first:end].astype(np.int64))
         self._progress = Progress(group.rank, self._steps)
@@ -49,7 +51,7 @@ class Trainer:
             rank=self._group.rank,
             epoch=epoch,
             steps=self._steps,
-            images=self._steps * self._options.batch_size,
+            images=self._steps * self._shares.own,
             learning_rate=self._rate(epoch, self._steps - 1),
             sums=self._group.reduce(np.concatenate([trained, validated])),
             validated=self._options.validation,
@@ -60,16 +62,9 @@ class Trainer:
 
     def _train(self, epoch: int) -> Vector:
         """Walk this worker's batches; sums of loss, right answers and images, as the forward passes saw them."""
-        options, group, split = self._options, self._group, self._images
-        phases = group.phases
-        shard = sharding.epoch_shard(
-            len(split.images),
-            options.batch_size,
-            rank=group.rank,
-            workers=group.workers,
-            seed=options.seed,
-            epoch=epoch,
-        )
+        split, phases, own = self._images, self._group.phases, self._shares.own
+        shard = sharding.epoch_shard(len(split.images), self._shares, seed=self._options.seed, epoch=epoch)
+        weight = torch.tensor(self._group.weight(self._shares))
         images = torch.from_numpy(split.images[shard])
         labels = torch.from_numpy(split.labels[shard].astype(np.int64))
         phases.lap(DATA)
@@ -82,15 +77,14 @@ class Trainer:
             logits = self._shared(images[step])
             loss = functional.cross_entropy(logits, labels[step])
             phases.lap(FORWARD)
-            loss.backward()
+            loss.backward(weight)
             phases.lap(BACKWARD)
             self._optimizer.step()
             phases.lap(UPDATE)
             loss_sum += loss.detach()
             correct += (logits.argmax(1) == labels[step]).sum()
             self._progress.report(epoch, step)
-        batch_size = options.batch_size
-        return np.array([float(loss_sum) * batch_size, float(correct), self._steps * batch_size])
+        return np.array([float(loss_sum) * own, float(correct), self._steps * own])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _validate(self) -> Vector:

@@ -43,6 +43,7 @@ def _work(chosen: options.Options) -> None:
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+    sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     start.loaded()
 
@@ -55,8 +56,9 @@ def _work(chosen: options.Options) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     start.imported()
     with Group(chosen.kvstore) as group:
+        shares = sharding.shares(os.environ, chosen.batch_size, group.workers, group.rank)
         network = Network(architecture, dataset.side, dataset.deviation, architecture.first_weights(chosen.seed))
-        trainer = Trainer(chosen, dataset, network, group)
+        trainer = Trainer(chosen, dataset, network, group, shares)
         start.ready(rank=group.rank, workers=group.workers, model=chosen.model, parameters=architecture.parameters())
         trainer.run()
         trained = network.weights()

@@ -54,7 +54,17 @@ def test_two_workers_compute_what_one_does_with_their_batches(tmp_path: Path) ->
         assert together[0][key] == pytest.approx(alone[0][key], rel=1e-3), key
 
 
-def train(directory: Path, workers: int, batch_size: int) -> list[dict[str, Any]]:
+@needs_torch
+def test_uneven_batches_weigh_by_images(tmp_path: Path) -> None:
+    alone = train(tmp_path, workers=1, batch_size=32)
+    together = train(tmp_path, workers=2, batch_size=16, HARNESS_BATCH_SIZES="10,22")
+    assert together[0]["weights_sha256"] == together[1]["weights_sha256"]
+    assert together[1]["images"] * 10 == together[0]["images"] * 22
+    for key in ("train_loss", "validation_loss", "validation_accuracy"):
+        assert together[0][key] == pytest.approx(alone[0][key], rel=1e-3), key
+
+
+def train(directory: Path, workers: int, batch_size: int, **environment: str) -> list[dict[str, Any]]:
     """Train on digits for one epoch; each rank's `epoch` and `done` events, in one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -66,6 +76,7 @@ def train(directory: Path, workers: int, batch_size: int) -> list[dict[str, Any]
         "DMLC_PS_ROOT_PORT": port,
         "DMLC_NUM_WORKER": str(workers),
         "DMLC_NODE_HOST": "127.0.0.1",
+        **environment,
     }
     command = [sys.executable, str(EXPERIMENTS / "train_torch.py"), "--dataset=digits", "--epochs=1"]
     command += ["--kvstore=allreduce", f"--batch-size={batch_size}"]

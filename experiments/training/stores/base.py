@@ -2,14 +2,14 @@
 
 The loop, for every epoch and batch:
 
-    store.announce(learning_rate, batch_size)
+    store.announce(learning_rate)
     for every part of the model, forwards:
         store.before_part(number)
         forward                    # enqueued on MXNet's engine, which runs it in the background
     for every part of the model, backwards:
         backward                   # enqueued
         store.after_part(number)
-    store.step(learning_rate, batch_size)
+    store.step(learning_rate)
 
 The model is one part unless the store asks for more (`by_parts`).
 
@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..phases import Phases
+from ..sharding import Shares
 
 Array = Any  # mxnet.nd.NDArray: MXNet has no types, and this module must load where MXNet is absent
 Vector = npt.NDArray[np.float64]
@@ -81,10 +82,13 @@ class Store(ABC):
         return [1] * len(sizes)
 
     @abstractmethod
-    def attach(self, parameters: Sequence[Parameter]) -> None:
-        """Take the model, in forward order. On return every worker has rank 0's values, and any worker may `step`."""
+    def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
+        """Take the model, in forward order, and how the workers share every batch.
 
-    def announce(self, learning_rate: float, batch_size: int) -> None:
+        On return every worker has rank 0's values, and any worker may `step`.
+        """
+
+    def announce(self, learning_rate: float) -> None:
         """Learn before forward what `step` will be told after backward."""
         return
 
@@ -101,11 +105,12 @@ class Store(ABC):
         return
 
     @abstractmethod
-    def step(self, learning_rate: float, batch_size: int) -> None:
-        """Apply value -= learning_rate * (sum of all workers' gradients) / (batch_size * workers), on all alike.
+    def step(self, learning_rate: float) -> None:
+        """Apply value -= learning_rate * (sum of all workers' gradients) / (images of the global batch), on all alike.
 
-        `batch_size` is this worker's, the same on every worker. An asynchronous store makes a step of its own of every
-        worker's gradients, value -= learning_rate * gradient / batch_size, as they come.
+        Gradients are sums over images, so every image weighs alike however the workers share them. An asynchronous store
+        makes a step of its own of every worker's gradients, as they come: value -= learning_rate * gradient / (images of
+        a worker on average).
         """
 
     @abstractmethod

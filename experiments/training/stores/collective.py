@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ProgramError
+from ..sharding import Shares
 from .base import Parameter, Store, Vector
 from .collective_exchange import Exchange
 from .collective_links import Links, Seat
@@ -58,16 +59,18 @@ class CollectiveStore(Store):
         """Two: what precedes the largest array, and the rest."""
         return split(sizes)
 
-    def attach(self, parameters: Sequence[Parameter]) -> None:
+    def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """Make sure that all workers train one model in one way, and take worker 0's values."""
         layout = [(parameter.name, parameter.value.size) for parameter in parameters]
-        _agree(self._links, repr((self._kind.__name__, self._every, layout)))
-        self._parts = [self._kind(parameter, self._links, channel) for channel, parameter in enumerate(parameters)]
+        _agree(self._links, repr((self._kind.__name__, self._every, shares.sizes, layout)))
+        self._parts = [
+            self._kind(parameter, self._links, channel, shares) for channel, parameter in enumerate(parameters)
+        ]
 
-    def announce(self, learning_rate: float, batch_size: int) -> None:
+    def announce(self, learning_rate: float) -> None:
         """Begin a step."""
         self._alone += 1
-        self._step = Step(learning_rate, batch_size, self.workers, averages=self._alone == self._every)
+        self._step = Step(learning_rate, averages=self._alone == self._every)
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
@@ -77,7 +80,7 @@ class CollectiveStore(Store):
         """Send the part's gradients to the owners."""
         self._parts[number].depart(self._step)
 
-    def step(self, learning_rate: float, batch_size: int) -> None:
+    def step(self, learning_rate: float) -> None:
         """Update the own shards and send them; first the ones that the next forward needs first."""
         for part in reversed(self._parts):
             part.depart(self._step)

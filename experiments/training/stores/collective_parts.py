@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..phases import BACKWARD, UPDATE
+from ..sharding import Shares
 from . import collective_bfloat16 as bfloat16
 from .base import Parameter
 from .collective_exchange import Exchange, added
@@ -20,9 +21,6 @@ class Step:
     """One step of training as all workers agree on it."""
 
     learning_rate: float
-    batch_size: int
-    """Of one worker."""
-    workers: int
     averages: bool
     """Whether values are averaged in this step, where they are not in every one."""
 
@@ -32,8 +30,9 @@ class Part(ABC):
 
     dtype: type[np.generic] = np.float32  # on the wire
 
-    def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
+    def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         self._phases = links.phases
+        self._shares = shares
         self._value = Memory(parameter.value)
         self._gradient = Memory(parameter.gradient)
         self._exchange = Exchange(links, channel, parameter.value.size, self.dtype)
@@ -87,7 +86,7 @@ class Summed(Part):
 
     def _renew(self, step: Step) -> bool:
         total = added(self._exchange.collect())
-        total *= np.float32(step.learning_rate / (step.batch_size * step.workers))
+        total *= np.float32(step.learning_rate / self._shares.total)
         values = self._value.settled()
         values[self._exchange.own] -= total
         self._phases.lap(UPDATE)
@@ -96,11 +95,18 @@ class Summed(Part):
 
 
 class Averaged(Part):
-    """Every worker steps alone; now and then all take the mean of their values. Other mathematics than `Summed`."""
+    """Every worker steps alone; now and then all take the mean of their values, each weighted by its worker's images.
+
+    Other mathematics than `Summed`, except where the values are averaged in every step.
+    """
+
+    def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
+        super().__init__(parameter, links, channel, shares)
+        self._weights = np.array(shares.sizes, np.float32)[:, np.newaxis] / np.float32(shares.total)
 
     def _send(self, step: Step) -> None:
         values, gradients = self._value.settled(), self._computed()
-        gradients *= np.float32(step.learning_rate / step.batch_size)
+        gradients *= np.float32(step.learning_rate / self._shares.own)
         values -= gradients
         self._phases.lap(UPDATE)
         if step.averages:
@@ -115,7 +121,8 @@ class Averaged(Part):
         """Collect, and send the means of the own shard."""
         rows = self._exchange.collect()
         values = self._value.settled()
-        values[self._exchange.own] = added(rows) / np.float32(len(rows))
+        rows *= self._weights
+        values[self._exchange.own] = added(rows)
         self._phases.lap(UPDATE)
         self._exchange.share(values)
 
@@ -135,8 +142,8 @@ class Halved(Part):
 
     dtype = np.uint16
 
-    def __init__(self, parameter: Parameter, links: Links, channel: int) -> None:
-        super().__init__(parameter, links, channel)
+    def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
+        super().__init__(parameter, links, channel, shares)
         self._wire = np.zeros(parameter.value.size, np.uint16)
         self._rate = np.float32(0)
 
@@ -145,7 +152,7 @@ class Halved(Part):
         self._exchange.scatter(self._wire)
 
     def _renew(self, step: Step) -> bool:
-        self._rate = np.float32(step.learning_rate / (step.batch_size * step.workers))
+        self._rate = np.float32(step.learning_rate / self._shares.total)
         total = added(bfloat16.decode(self._exchange.collect()))
         bfloat16.encode(total, self._wire[self._exchange.own])
         self._phases.lap(UPDATE)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import mxnet as mx
 
 from ..phases import BACKWARD, UPDATE, Phases, engine_in_turns
+from ..sharding import Shares
 from .base import Parameter, Store, Vector
 from .update import Update
 
@@ -25,16 +26,17 @@ class NoStore(Store):
         self.workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
         self.phases = Phases(in_turns=engine_in_turns())
 
-    def attach(self, parameters: Sequence[Parameter]) -> None:
+    def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """Keep own values: the same seed gives every worker the same ones."""
         self._update = Update(parameters)
+        self._batch_size = shares.own
 
-    def step(self, learning_rate: float, batch_size: int) -> None:
+    def step(self, learning_rate: float) -> None:
         """Apply own gradients."""
         if self.phases.sampled:
             mx.nd.waitall()
         self.phases.compute(BACKWARD)
-        self._update(learning_rate / batch_size)
+        self._update(learning_rate / self._batch_size)
         if self.phases.sampled:
             mx.nd.waitall()
         self.phases.compute(UPDATE)

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import ProgramError
 from ..phases import BACKWARD, PULL, PUSH, UPDATE, WAIT, Phases, engine_in_turns
+from ..sharding import Shares
 from .base import Array, Parameter, Store, Vector
 from .update import Update
 
@@ -48,27 +49,28 @@ class ParameterServerStore(Store):
         self.phases = Phases(in_turns=engine_in_turns(), hidden=(PUSH, PULL, UPDATE))
         self._reductions = 0
 
-    def attach(self, parameters: Sequence[Parameter]) -> None:
+    def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """Give the servers worker 0's values (`init` ends in a barrier, so no push comes too early) and take them."""
         backward = parameters[::-1]  # MXNet sends in the order of keys, and the last layer's gradient is ready first
         self._keys = [str(number) for number in range(len(backward))]
         self._values = [parameter.value for parameter in backward]
         self._gradients = [parameter.gradient for parameter in backward]
+        self._images = shares.total
         self._mark = mx.nd.zeros((1, *parameters[0].gradient.shape[1:]))
         self._kv.init(self._keys, self._values)
         self._kv.pull(self._keys, out=self._values)
         mx.nd.waitall()
 
     @abstractmethod
-    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+    def _enqueue(self, learning_rate: float) -> None:
         """Enqueue one exchange and what applies it."""
 
-    def step(self, learning_rate: float, batch_size: int) -> None:
+    def step(self, learning_rate: float) -> None:
         """Exchange and apply. The engine sends each gradient once it is ready, while backward goes on."""
         # backward ends with the first layer's gradient: the mark is there when that is, and before it is sent
         mx.nd.slice_axis(self._gradients[-1], axis=0, begin=0, end=1, out=self._mark)
         self.phases.compute(BACKWARD)
-        self._enqueue(learning_rate, batch_size)
+        self._enqueue(learning_rate)
         if not self.phases.in_turns:
             self._mark.wait_to_read()
             self.phases.compute(BACKWARD)
@@ -101,14 +103,14 @@ class SynchronousStore(ParameterServerStore):
 
     name = "dist_sync"
 
-    def attach(self, parameters: Sequence[Parameter]) -> None:
+    def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """As above, and prepare the workers' own step."""
-        super().attach(parameters)
+        super().attach(parameters, shares)
         self._update = Update(parameters)
 
-    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+    def _enqueue(self, learning_rate: float) -> None:
         self._kv.pushpull(self._keys, self._gradients)  # in place: the sums overwrite the gradients
-        self._update(learning_rate / (batch_size * self.workers))
+        self._update(learning_rate / self._images)
 
     def _add_up(self, key: str, part: Array, total: Array) -> None:
         self._kv.push(key, part)
@@ -125,9 +127,9 @@ class AsynchronousStore(ParameterServerStore):
         # rate 1: workers scale their gradients, so that the rate can change from step to step
         self._kv.set_optimizer(mx.optimizer.SGD(learning_rate=1.0, wd=0.0))
 
-    def _enqueue(self, learning_rate: float, batch_size: int) -> None:
+    def _enqueue(self, learning_rate: float) -> None:
         for gradient in self._gradients:
-            gradient[:] *= learning_rate / batch_size
+            gradient[:] *= learning_rate * self.workers / self._images
         self._kv.push(self._keys, self._gradients)
         self._kv.pull(self._keys, out=self._values)
 
