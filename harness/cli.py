@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,14 +14,21 @@ from rich.table import Table
 
 from harness import __version__
 from harness.agent import Code, ask
-from harness.benchmark import (
-    benchmark_of,
-    load_rates,
-    measured_rates,
-    nominal_batch,
-    unlike,
-    usual_batches,
-    write_rates,
+from harness.benchmark_cli import benchmark, with_rates
+from harness.cli_options import (
+    DEFAULT_EXPERIMENT,
+    Environment,
+    ExperimentFile,
+    Inventory,
+    Nodes,
+    RatesFile,
+    Repeats,
+    RunDirectory,
+    Settings,
+    Variants,
+    declared_experiment,
+    find_cluster,
+    first_nodes,
 )
 from harness.console import err, out, print_error
 from harness.errors import (
@@ -30,25 +36,21 @@ from harness.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TRIALS_FAILED,
-    BadInputError,
     HarnessError,
     NodeError,
 )
-from harness.experiment import Experiment, by_rate, load_experiment, parse_counts, with_overrides
-from harness.inventory import Cluster, Node, load_cluster
+from harness.inventory import Node
 from harness.launch_cli import launch_verb, logs, status_verb
 from harness.launcher import Limits
-from harness.paths import EXPERIMENTS, REPOSITORY
+from harness.paths import EXPERIMENTS
 from harness.plan_table import print_plan
 from harness.predict.command import predict
 from harness.preflight import Finding, check_cluster
-from harness.rates import Rates
 from harness.run import Conduct, run_experiment
 from harness.store import RunPaths, open_run
 from harness.sweep import Policy
 from harness.transport import Session, on_all
 from harness.virtual.cli import app as cluster_app
-from harness.virtual.state import default_inventory
 
 app = typer.Typer(
     name="harness",
@@ -60,50 +62,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cluster_app, name="cluster")
-
-Inventory = Annotated[
-    Path | None,
-    typer.Option(
-        "-i",
-        "--inventory",
-        help="Ansible inventory.",
-        envvar="HARNESS_INVENTORY",
-        show_default="the virtual cluster's if one is up, else inventory/local",
-    ),
-]
-DEFAULT_EXPERIMENT = EXPERIMENTS / "scaling.yaml"
-ExperimentFile = Annotated[
-    Path,
-    typer.Argument(help="The experiment's YAML file.", metavar="[EXPERIMENT]", show_default="experiments/scaling.yaml"),
-]
-Nodes = Annotated[
-    str | None, typer.Option("--nodes", "-n", help="Cluster sizes, e.g. 1-4 or 1,2,4.", show_default="the experiment's")
-]
-Repeats = Annotated[
-    int | None, typer.Option("--repeats", "-r", help="How often to run every point.", show_default="the experiment's")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="NAME=VALUE[,VALUE...]", help="Set a parameter; several values sweep it."),
-]
-Environment = Annotated[
-    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a rank's environment variable.")
-]
-Variants = Annotated[
-    list[str] | None, typer.Option("--variant", help="Only this variant of the experiment (repeatable).")
-]
-RatesFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--batches-by-rate",
-        metavar="RATES",
-        help="Share each global batch by the nodes' speed: a `benchmark` run, or its rates.csv.",
-        show_default="evenly",
-    ),
-]
-RunDirectory = Annotated[
-    Path, typer.Argument(help="A run directory, or an experiment's directory of runs.", metavar="RUN")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -120,9 +78,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
 ) -> None:
     """Look at every node: SSH and host key, clock, memory, disk, runtime, and the network between all pairs."""
-    cluster = _cluster(inventory)
+    cluster = find_cluster(inventory)
     with Session(cluster) as session:
-        findings = check_cluster(session, cluster, _first(cluster, nodes), Code.of(EXPERIMENTS))
+        findings = check_cluster(session, cluster, first_nodes(cluster, nodes), Code.of(EXPERIMENTS))
     if as_json:
         sys.stdout.write(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
     else:
@@ -144,9 +102,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the trials and where each rank goes; nothing is run, no node is contacted."""
-    declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
-    declared, rates = _rates(batches_by_rate, declared)
-    print_plan(declared, _cluster(inventory), rates, as_json=as_json)
+    declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
+    declared, rates = with_rates(batches_by_rate, declared)
+    print_plan(declared, find_cluster(inventory), rates, as_json=as_json)
 
 
 @app.command()
@@ -184,9 +142,9 @@ def sweep(
     ] = False,
 ) -> None:
     """Run an experiment at every point of its axes and collect time and accuracy."""
-    declared = _experiment(experiment, nodes, repeats, settings, environment, variant)
-    declared, rates = _rates(batches_by_rate, declared)
-    cluster = _cluster(inventory)
+    declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
+    declared, rates = with_rates(batches_by_rate, declared)
+    cluster = find_cluster(inventory)
     if dry_run:
         print_plan(declared, cluster, rates, as_json=False)
         return
@@ -196,47 +154,6 @@ def sweep(
     _report(paths)
     if statuses["failed"]:
         raise typer.Exit(EXIT_TRIALS_FAILED)
-
-
-@app.command()
-def benchmark(
-    experiment: Annotated[
-        Path, typer.Argument(help="The experiment whose program is measured.", metavar="EXPERIMENT")
-    ] = EXPERIMENTS / "lenet_scaling.yaml",
-    inventory: Inventory = None,
-    nodes: Annotated[
-        int | None, typer.Option("--nodes", "-n", min=1, help="Only the first so many nodes.", show_default="all")
-    ] = None,
-    settings: Settings = None,
-    environment: Environment = None,
-    batch_sizes: Annotated[
-        str | None,
-        typer.Option(
-            "--batch-sizes", help="Two or more, e.g. 16,64,128.", show_default="a quarter, once, twice the batch"
-        ),
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of an epoch.")] = 20,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs that are measured; one more goes before.")] = 5,
-    results: Annotated[Path, typer.Option("--results", "-o", help="Where run directories go.")] = Path("results"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the trials and run nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, failures and the rates.")] = False,
-) -> None:
-    """Measure how fast each node trains by itself, all at the same time: what `sweep --batches-by-rate` goes by."""
-    declared = _experiment(experiment, None, None, settings, environment, None)
-    cluster = _cluster(inventory)
-    batch = nominal_batch(declared)
-    sizes = _counts("--batch-sizes", batch_sizes) if batch_sizes else usual_batches(batch)
-    measuring = benchmark_of(declared, len(_first(cluster, nodes)), sizes, steps, epochs)
-    if dry_run:
-        print_plan(measuring, cluster, None, as_json=False)
-        return
-    conduct = Conduct(Limits(), Policy(fail_fast=True), telemetry_seconds=5, quiet=quiet)
-    paths, statuses = run_experiment(measuring, cluster, results, conduct)
-    if statuses["failed"]:
-        err.print(f"no rates: a trial failed, see {paths.root}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(EXIT_TRIALS_FAILED)
-    _print_rates(write_rates(paths, measuring, cluster, measured_rates(paths, measuring, cluster), batch))
-    out.print(f"rates: {paths.rates}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -251,7 +168,7 @@ def clean(
     force: Annotated[bool, typer.Option("--force", help="Also where a running harness holds a node.")] = False,
 ) -> None:
     """Stop and remove whatever earlier runs left on the nodes; only units and directories of ours are touched."""
-    cluster = _cluster(inventory)
+    cluster = find_cluster(inventory)
     code = Code.of(EXPERIMENTS)
     failed = False
     with Session(cluster) as session:
@@ -271,39 +188,6 @@ def clean(
             failed = failed or bool(answer["left"])
     if failed:
         raise typer.Exit(EXIT_CHECK_FAILED)
-
-
-def _cluster(inventory: Path | None) -> Cluster:
-    return load_cluster(inventory or default_inventory() or REPOSITORY / "inventory" / "local")
-
-
-def _experiment(
-    path: Path,
-    nodes: str | None,
-    repeats: int | None,
-    settings: list[str] | None,
-    environment: list[str] | None,
-    variants: list[str] | None,
-) -> Experiment:
-    return with_overrides(
-        load_experiment(path),
-        nodes=nodes,
-        repeats=repeats,
-        settings=settings or (),
-        environment=environment or (),
-        variants=variants or (),
-    )
-
-
-def _counts(option: str, text: str) -> list[int]:
-    try:
-        return parse_counts(text)
-    except ValueError as error:
-        raise BadInputError(f"{option} {text}: {error}") from None
-
-
-def _first(cluster: Cluster, count: int | None) -> tuple[Node, ...]:
-    return cluster.nodes if count is None else cluster.first(count)
 
 
 def _report(paths: RunPaths) -> None:
@@ -329,33 +213,12 @@ def _print_findings(findings: list[Finding]) -> None:
     out.print(f"{len(findings)} findings: {failed} failed, {warned} warnings")
 
 
-def _print_rates(rows: Sequence[Mapping[str, str | float]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("node", "images/s", "ms per image", "ms fixed", "share"):
-        table.add_column(heading, justify="left" if heading == "node" else "right")
-    for row in rows:
-        speed, image, fixed = (
-            f"{row[name]:.3g}" for name in ("images_per_second", "image_milliseconds", "fixed_milliseconds")
-        )
-        table.add_row(str(row["node"]), speed, image, fixed, f"{row['share']:.1%}")
-    out.print(table)
-
-
-def _rates(path: Path | None, declared: Experiment) -> tuple[Experiment, Rates | None]:
-    """The experiment with batches by the rates of `path`, and these rates; unchanged, and none, where there is no path."""
-    if path is None:
-        return declared, None
-    rates = load_rates(path)
-    if other := unlike(rates, declared):
-        err.print(f"warning: the rates are those of {other}", style="yellow", markup=False, soft_wrap=True)
-    return by_rate(declared), rates
-
-
+app.command("benchmark")(benchmark)
 app.command("predict")(predict)
 app.command("launch", context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(
-    launch_verb(_cluster)
+    launch_verb(find_cluster)
 )
-app.command("status")(status_verb(_cluster))
+app.command("status")(status_verb(find_cluster))
 app.command("logs")(logs)
 
 
