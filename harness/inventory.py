@@ -37,6 +37,8 @@ class Node:
     key_file: str | None = None
     known_hosts: str | None = None
     python: str = "/usr/bin/python3"
+    threads: int | None = None
+    """What a rank computes with; None for as many as OpenMP takes by itself, one a core."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,19 @@ def _node(name: str, values: Mapping[str, Any], directory: Path) -> Node:
         ssh_port=int(values.get("ansible_port", 22)),
         key_file=str(Path(str(key_file)).expanduser()) if key_file else None,
         known_hosts=None if local else str(directory / known_hosts),
+        threads=_threads(name, values.get("node_threads")),
         python=sys.executable if local else str(values.get("ansible_python_interpreter", "/usr/bin/python3")),
     )
+
+
+def _threads(name: str, value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    if not str(value).isdecimal() or int(value) < 1:
+        raise BadInputError(
+            f"host {name}: node_threads '{value}' is no number of threads", "1 or more, or leave it out"
+        )
+    return int(value)
 
 
 _OURS = ("ansible_", "cluster_", "node_")
@@ -184,6 +197,7 @@ def _resolved(inventory: Path) -> dict[str, dict[str, Any]]:
         "ansible_host", "ansible_user", "ansible_port", "ansible_connection", "ansible_ssh_private_key_file",
         "ansible_python_interpreter", "cluster_kind", "cluster_known_hosts", "cluster_network_namespace",
         "cluster_port", "cluster_time_dilation", "node_root", "node_supervisor", "node_shared_machine",
+        "node_threads",
     ]  # fmt: skip
     fields = ", ".join(f"'{k}': hostvars[name]['{k}'] | default(none)" for k in keys)
     content = (

@@ -139,10 +139,13 @@ def place(
 
     def rank(role: Role, number: int) -> Rank:
         node = nodes[number % len(nodes)]
+        threads = (
+            {} if node.threads is None else {"OMP_NUM_THREADS": str(node.threads)}
+        )  # the experiment's goes before it
         own = {"DMLC_ROLE": role, "DMLC_NODE_HOST": node.address, "HARNESS_DATA": f"{node.root}/data"}
         if role == "worker":
             own["HARNESS_WORKER_RANK"] = str(number)
-        return Rank(role, number, node, command(node), {**common, **own})
+        return Rank(role, number, node, command(node), {**threads, **common, **own})
 
     ranks = [rank("scheduler", 0)] if scheduler else []
     ranks += [rank("server", number) for number in range(servers)]

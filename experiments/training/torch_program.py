@@ -53,7 +53,8 @@ def _work(chosen: options.Options) -> None:
     from .torch_loop import Trainer
     from .torch_network import Network
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # without it, PyTorch takes one a core itself
+        torch.set_num_threads(int(threads))
     start.imported()
     with Group(chosen.kvstore) as group:
         shares = sharding.shares(os.environ, chosen.batch_size, group.workers, group.rank)

@@ -29,6 +29,7 @@ def inventory_text(
         "cluster_network_namespace": controller_namespace(cluster),
         "cluster_known_hosts": str(known_hosts),
         **({"cluster_time_dilation": dilation} if dilation != 1 else {}),
+        "node_threads": 1,  # of the machine's cores a node has a share of one, and threads that spin for it waste it
         "ansible_user": USER,
         "ansible_ssh_private_key_file": str(key),
         "ansible_ssh_common_args": " ".join(f"-o {name}={value}" for name, value in options.items()),
