@@ -64,9 +64,10 @@ def main() -> int:
     )
     stage.output.mkdir(parents=True, exist_ok=True)
     try:
-        stage.up(stage.nodes, dilation=stage.dilation)
+        stage.up(stage.nodes, profile="none")  # to provision faster
         stage.playbook()
         pytorch.provision(stage)
+        stage.up(stage.nodes, dilation=stage.dilation)
         for sweep in sweeps(stage.nodes):
             run = _run(stage, sweep)
             _copy(run, TARGET / f"virtual-{stage.nodes}" / sweep.name)
