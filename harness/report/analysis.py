@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.events import PHASE_KEYS
 from harness.report.facts import Facts, read_facts
 from harness.report.series import Series, assign_series, control_of, series_parameters
+from harness.report.steps import step_table
 
 DEFAULT_TARGET = 0.97
 MEASURED = ("ok", "suspect")
@@ -91,7 +93,7 @@ _EPOCH_NUMBERS = (
     "images",
     "train_seconds",
     "validation_seconds",
-    "wait_seconds",
+    *PHASE_KEYS,
     "train_accuracy",
     "validation_accuracy",
 )
@@ -118,6 +120,7 @@ class Analysis:
       its `_min` and `_max`.
     - `epochs`: one row a (series, nodes, epoch): medians of `train_accuracy` and `validation_accuracy`.
     - `ranks`: one row a measured trial and rank: `own_seconds`, its training time without the waiting.
+    - `steps`: one row a (series, nodes): what a step's time went into; see `steps.step_table`.
     - `telemetry`: one row a measured trial and node: means, peaks and rates.
     - `failures`, `suspects`: the rows of trials.csv concerned.
     """
@@ -129,6 +132,7 @@ class Analysis:
     points: pd.DataFrame
     epochs: pd.DataFrame
     ranks: pd.DataFrame
+    steps: pd.DataFrame
     telemetry: pd.DataFrame
     failures: pd.DataFrame
     suspects: pd.DataFrame
@@ -197,6 +201,7 @@ def analyse(
         points=aggregate(numbers),
         epochs=_median_epochs(per_epoch, numbers),
         ranks=rank_table(epochs, numbers),
+        steps=step_table(epochs, numbers),
         telemetry=telemetry_table(telemetry, numbers, facts.dilation),
         failures=trials[~trials["status"].isin(MEASURED)].reset_index(drop=True),
         suspects=trials[trials["status"] == "suspect"].reset_index(drop=True),

@@ -210,6 +210,26 @@ def draw_breakdown(analysis: Analysis) -> Figure | None:
     return figure
 
 
+def draw_steps(analysis: Analysis) -> Figure | None:
+    """Where a step's time goes: over the nodes, or series against each other at the largest size that was measured."""
+    rows = analysis.steps
+    if rows.empty:
+        return None
+    if rows["series"].nunique() == 1:
+        figure, (axis,) = parts.row(1)
+        parts.step_bars(axis, rows)
+        parts.finish(axis, analysis, "A step", "ms")
+        parts.from_zero(axis)
+    else:
+        rows = rows[rows["nodes"] == rows["nodes"].max()]
+        names = {one.index: one.label for one in analysis.series}
+        figure, axis = parts.lying(len(rows))
+        parts.step_bars(axis, rows, [names[index] for index in rows["series"]])
+        parts.titles(axis, f"A step at {text.nodes(rows['nodes'].iloc[0])}", "ms", "")
+    parts.step_legend(figure, rows)
+    return figure
+
+
 def draw_telemetry(analysis: Analysis) -> Figure | None:
     """The nodes' health against cluster size; what was zero or unknown throughout is left out."""
     panels = [panel for panel in _HEALTH if analysis.telemetry[panel[0]].fillna(0.0).any()]
@@ -292,6 +312,13 @@ def _caption_breakdown(_: Analysis) -> str:
     )
 
 
+def _caption_steps(_: Analysis) -> str:
+    return (
+        "The mean worker, medians of the repeats. A phase that a store or program cannot tell apart is in the one in which it "
+        "happens: with servers push is in backward, pull and update in waiting; with PyTorch's DDP all three are in backward."
+    )
+
+
 KINDS = (
     _Kind("time", "Training time against cluster size", _caption_time, draw_time),
     _Kind("scaling", "Speed-up and efficiency", _caption_scaling, draw_scaling),
@@ -310,5 +337,6 @@ KINDS = (
         draw_target,
     ),
     _Kind("breakdown", "Where an epoch's time goes", _caption_breakdown, draw_breakdown),
+    _Kind("steps", "Where a step's time goes", _caption_steps, draw_steps),
     _Kind("telemetry", "Health of the nodes", _caption_telemetry, draw_telemetry),
 )

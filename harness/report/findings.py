@@ -11,11 +11,13 @@ import pandas as pd
 from harness.report import text
 from harness.report.analysis import Analysis, time_basis
 from harness.report.series import Series
+from harness.report.steps import PARTS, main_parts
 
 # Below these a difference is not worth a sentence.
 _SLOWER = 1.05
 _BUSIER = 1.2
 _BYTES_PER_PARAMETER = 4
+_PARTS = {"data": "handing over data", "wait": "waiting for the store", "update": "updating", "other": "between these"}
 
 Show = Callable[[float], str]
 
@@ -147,6 +149,7 @@ def _observations(analysis: Analysis, one: Series) -> Iterator[str]:
         yield from _batch(ends)
         yield from _per_node(ends)
         yield from _other_shares(ends)
+    yield from _step(analysis, one)
     yield from _wire(analysis, one, ends)
     yield from _uneven(analysis, one, int(ends.last["nodes"]))
     yield from _throttling(analysis, one)
@@ -205,6 +208,17 @@ def _other_shares(ends: _Ends) -> Iterator[str]:
         yield f"Validation's share of an epoch {ends.moved('validation_share', text.percent)}."
     if ends.known("startup_share"):
         yield f"Start-up's share of the total time {ends.moved('startup_share', text.percent)}."
+
+
+def _step(analysis: Analysis, one: Series) -> Iterator[str]:
+    """The parts of a step at the largest size."""
+    rows = analysis.steps[analysis.steps["series"] == one.index].sort_values("nodes")
+    if rows.empty:
+        return
+    last = rows.iloc[-1]
+    named = [f"{text.seconds(value)} {_PARTS.get(part, f'in {part}')}" for part, value in main_parts(last)]
+    whole = text.seconds(float(last[list(PARTS)].fillna(0.0).sum()))
+    yield f"Of a step of {whole} at {text.nodes(last['nodes'])} the mean worker spent {', '.join(named)}."
 
 
 def _wire(analysis: Analysis, one: Series, ends: _Ends) -> Iterator[str]:

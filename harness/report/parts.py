@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.report import style
 from harness.report.analysis import Analysis
 from harness.report.series import Series
+from harness.report.steps import PARTS
 
 WIDTH_INCHES = 6.6
 IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1.5}
@@ -23,6 +25,8 @@ IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0
 _ALL_TICKS = 16
 _LEGEND_CHARACTERS = 84
 _LEGEND_ROW_INCHES = 0.18
+_STEP_HATCHES = {"wait": "////", "other": "...."}
+_NAME_CHARACTERS = 28
 _STACK = (("compute", "compute", ""), ("wait", "waiting for the store", "////"), ("validation", "validation", "...."))
 
 
@@ -40,6 +44,12 @@ def grid(rows: int, height_inches: float) -> tuple[Figure, list[tuple[Axes, Axes
     return figure, [
         (figure.add_subplot(rows, 2, 2 * n + 1), figure.add_subplot(rows, 2, 2 * n + 2)) for n in range(rows)
     ]
+
+
+def lying(bars: int) -> tuple[Figure, Axes]:
+    """A figure of one panel for so many bars that lie."""
+    figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.32 * bars), layout="constrained")
+    return figure, figure.add_subplot(1, 1, 1)
 
 
 def curves(axis: Axes, analysis: Analysis, metric: str) -> None:
@@ -111,6 +121,33 @@ def stack(axis: Axes, points: pd.DataFrame, scale: float | np.ndarray[Any, Any])
         look = _bar(part, hatch)
         axis.bar(points["nodes"].to_numpy(), height, width=0.72, bottom=bottom, linewidth=0.5, **look)
         bottom = bottom + height
+
+
+def step_bars(axis: Axes, rows: pd.DataFrame, names: Sequence[str] = ()) -> None:
+    """A bar a row of `Analysis.steps`, in ms: upright over its nodes, or lying beside its name where there are `names`."""
+    place, before = np.arange(len(rows)) if names else rows["nodes"].to_numpy(), np.zeros(len(rows))
+    for part in PARTS:
+        length = rows[part].fillna(0.0).to_numpy(float) * 1000
+        look = {"linewidth": 0.5, **_bar(part, _STEP_HATCHES.get(part, ""))}
+        if names:
+            axis.barh(place, length, height=0.72, left=before, **look)
+        else:
+            axis.bar(place, length, width=0.72, bottom=before, **look)
+        before = before + length
+    if names:
+        axis.set_yticks(place, [textwrap.fill(name, _NAME_CHARACTERS) for name in names])
+        axis.invert_yaxis()
+        axis.grid(visible=False, axis="y")
+        axis.grid(visible=True, axis="x")
+
+
+def step_legend(figure: Figure, rows: pd.DataFrame) -> None:
+    """A legend of the parts of a step that were told."""
+    told = [part for part in PARTS if rows[part].fillna(0.0).any()]
+    names = {"wait": "waiting for the store"}
+    place_legend(
+        figure, [Patch(label=names.get(part, part), **_bar(part, _STEP_HATCHES.get(part, ""))) for part in told]
+    )
 
 
 def _bar(part: str, hatch: str) -> dict[str, Any]:

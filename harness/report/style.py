@@ -27,6 +27,13 @@ _PARTS = {
     "compute": ("#0072b1", "#56a9e1"),
     "wait": ("#d55e01", "#ff8b3e"),
     "validation": ("#b9bec5", "#6b727c"),
+    "data": ("#e69f01", "#ffc34e"),
+    "forward": ("#56b4e8", "#9ad6f8"),
+    "backward": ("#0072b0", "#56a9e2"),
+    "push": ("#009e72", "#2fcba0"),
+    "pull": ("#8ccfb5", "#a5ecd3"),
+    "update": ("#cc79a6", "#e6a3c9"),
+    "other": ("#b9bec4", "#6b727d"),
 }
 LineStyle = Literal["-", "--", "-.", ":", ""]
 _MARKERS = "os^DvPX"
@@ -90,7 +97,7 @@ def mark(position: int, control: bool = False) -> Mark:
 
 
 def part_colour(part: str) -> str:
-    """The colour of `compute`, `wait` or `validation`."""
+    """The colour of a part of an epoch (`compute`, `wait`, `validation`) or of a step (`steps.PARTS`)."""
     return _PARTS[part][0]
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from report_runs import example, trial
 
+from harness.events import PHASE_KEYS
 from harness.report import figures, style
 from harness.report.analysis import Analysis
+from harness.report.steps import step_table
 
 TWO_STORES = [
     row for nodes in (1, 2, 4) for row in (trial(nodes), trial(nodes, kvstore="other", trial=f"n{nodes:02d}-r1-other"))
 ]
+
+
+OLD: dict[str, float | None] = dict.fromkeys(PHASE_KEYS) | {"wait_seconds": 1.0}
+UNTOLD = OLD | {"forward_seconds": 1.0, "backward_seconds": 2.0}
 
 
 def two_stores() -> Analysis:
@@ -90,6 +98,40 @@ def test_the_parts_of_an_epoch_add_up() -> None:
     top = {bar.get_x(): bar.get_y() + bar.get_height() for bar in seconds.patches}  # type: ignore[attr-defined]
     assert sorted(top.values()) == [pytest.approx(15.5), pytest.approx(50.0)]
     assert max(bar.get_y() + bar.get_height() for bar in shares.patches) == pytest.approx(1.0)  # type: ignore[attr-defined]
+
+
+def test_the_phases_of_a_step_and_the_rest_add_up() -> None:
+    figure = figures.draw_steps(example(trial(1), trial(4)))
+    assert figure is not None
+    (axis,) = figure.axes
+    top = [bar.get_y() + bar.get_height() for bar in axis.patches if bar.get_x() > 3]  # type: ignore[attr-defined]
+    # four workers, of which one is half a second faster: 13 s of epoch, 10 steps
+    assert max(top) == pytest.approx(1000 * (13 - 0.125) / 10)
+    labels = [label.get_text() for label in figure.legends[0].get_texts()]
+    assert labels == ["data", "forward", "backward", "push", "waiting for the store", "pull", "update", "other"]
+
+
+def test_series_lie_below_each_other_at_the_largest_size() -> None:
+    figure = figures.draw_steps(two_stores())
+    assert figure is not None
+    (axis,) = figure.axes
+    assert axis.get_title(loc="left") == "A step at 4 nodes"
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
+
+
+def test_a_phase_that_nobody_told_is_no_bar() -> None:
+    rows = pd.DataFrame([{"trial": "n01-r1", "rank": 0, "epoch": 1, "steps": 10, "train_seconds": 5.0} | UNTOLD])
+    analysis = dataclasses.replace(example(trial(1)), steps=step_table(rows, example(trial(1)).trials))
+    figure = figures.draw_steps(analysis)
+    assert figure is not None
+    assert [label.get_text() for label in figure.legends[0].get_texts()] == [
+        "forward", "backward", "waiting for the store", "other",
+    ]  # fmt: skip
+
+
+def test_a_run_from_before_the_phases_has_no_such_figure() -> None:
+    old = pd.DataFrame([{"trial": "n01-r1", "rank": 0, "epoch": 1, "steps": 10, "train_seconds": 5.0} | OLD])
+    assert step_table(old, example(trial(1)).trials).empty
 
 
 def test_telemetry_leaves_out_what_was_zero_throughout() -> None:

@@ -116,3 +116,11 @@ def test_what_is_not_known_is_a_dash() -> None:
 )
 def test_sizes(value: float, shown: str) -> None:
     assert text.size(value) == shown
+
+
+def test_what_a_step_went_into_is_said_longest_first() -> None:
+    told = said(trial(1), trial(4))
+    assert (
+        "Of a step of 1.29 s at 4 nodes the mean worker spent 400 ms in backward, 300 ms waiting for the store, "
+        in told
+    )

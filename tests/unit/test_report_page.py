@@ -82,7 +82,7 @@ def test_the_page_answers_first_and_stands_alone(tmp_path: Path) -> None:
     assert all(reference.startswith("#") for reference in checker.references)
     assert {reference[1:] for reference in checker.references} <= set(checker.ids)
     assert len(checker.ids) == len(set(checker.ids))
-    assert source.count("<svg") == 8
+    assert source.count("<svg") == 9
 
 
 def test_what_was_emulated_is_said_before_the_figures(tmp_path: Path) -> None:
