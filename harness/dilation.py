@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.events import Event
-from harness.launcher import Outcome
+from harness.launcher import End, Outcome
 
 _PASSING = "_seconds"
 _PROCESSOR = "cpu_seconds"
@@ -32,12 +32,13 @@ def undilated_sample(sample: Mapping[str, object], factor: float) -> Mapping[str
 
 
 def undilated_outcome(outcome: Outcome, factor: float) -> Outcome:
-    """The same for how long a trial took."""
+    """The same for how long a trial and each of its ranks took."""
     started = outcome.startup_seconds
     return replace(
         outcome,
         startup_seconds=None if started is None else started / factor,
         total_seconds=outcome.total_seconds / factor,
+        ends={n: End(_undilated(end.state, factor), end.seconds / factor) for n, end in outcome.ends.items()},
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.events import PHASE_KEYS, PHASES
 from harness.store import RunPaths
 
 
@@ -26,10 +28,14 @@ class Rate:
     step_seconds: float
     cpu_seconds: float
     """Of one step on one worker."""
-    wait_seconds: float | None
-    """Stood still for the store, of one step on one worker; None where the program cannot tell."""
     bytes_sent: float
     """By one node in one step."""
+    packets: float
+    """Sent and received by one node in one step, as its kernel counts."""
+    phases: Mapping[str, float]
+    """Seconds of one step on one worker, by phase; those that the program tells."""
+    server_cpu_seconds: float | None = None
+    """Of one step on one server; None where there is none."""
 
 
 def rate_of(epochs: pd.DataFrame, dilation: float = 1.0) -> Rate:
@@ -48,14 +54,29 @@ def rate_of(epochs: pd.DataFrame, dilation: float = 1.0) -> Rate:
         raise IncomparableError("its workers did not train at the same time: give it more epochs")
     sums = by_rank[["images", "train_seconds", "steps"]].sum()
     steps = counted["steps"].sum()
-    waited = counted["wait_seconds"]
     return Rate(
         images_per_second=float((sums["images"] / sums["train_seconds"]).sum()),
         step_seconds=float((sums["train_seconds"] / sums["steps"]).mean()),
         cpu_seconds=float(counted["cpu_seconds"].sum() / steps),
-        wait_seconds=None if waited.isna().any() else float(waited.sum() / steps),
         bytes_sent=float(counted["bytes_sent"].sum() / steps),
+        packets=float((counted["packets_sent"] + counted["packets_received"]).sum() / steps),
+        phases={
+            phase: float(counted[key].sum() / steps)
+            for phase, key in zip(PHASES, PHASE_KEYS, strict=True)
+            if not counted[key].isna().any()
+        },
     )
+
+
+def server_cpu_seconds(ranks: pd.DataFrame, steps: int) -> float | None:
+    """Processor time of a step on one server of a trial, from its rows of ranks.csv; None where it has no servers.
+
+    A rank's time holds its start. The scheduler starts the same and then does next to nothing: its time is taken off.
+    """
+    by_role = ranks.groupby("role")["cpu_seconds"].mean()
+    if "server" not in by_role or "scheduler" not in by_role:
+        return None
+    return max(0.0, float(by_role["server"] - by_role["scheduler"])) / steps
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Series:
 def read_series(run: Path) -> dict[str, Series]:
     """Every variant of a run with one cluster size."""
     paths = RunPaths(run)
-    trials, epochs = pd.read_csv(paths.trials), pd.read_csv(paths.epochs)
+    trials, epochs, ranks = (pd.read_csv(path) for path in (paths.trials, paths.epochs, paths.ranks))
     dilation = json.loads(paths.manifest.read_text(encoding="utf-8"))["cluster"]["time_dilation"]
     found: dict[str, Series] = {}
     for variant, rows in trials.groupby("variant", sort=False):
@@ -84,7 +105,10 @@ def read_series(run: Path) -> dict[str, Series]:
             try:
                 if row["status"] == "failed":
                     raise IncomparableError(f"failed: {row['failure']}")
-                rates[int(row["repeat"])] = rate_of(epochs[epochs["trial"] == row["trial"]], dilation)
+                own = epochs[epochs["trial"] == row["trial"]]
+                steps = int(own[own["rank"] == own["rank"].min()]["steps"].sum())
+                served = server_cpu_seconds(ranks[ranks["trial"] == row["trial"]], steps)
+                rates[int(row["repeat"])] = replace(rate_of(own, dilation), server_cpu_seconds=served)
             except IncomparableError as fault:
                 faults.append(str(fault))
         found[str(variant)] = Series(rates, tuple(faults))

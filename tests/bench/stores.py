@@ -9,6 +9,7 @@ from statistics import median
 
 import yaml
 
+from harness.events import PHASES
 from harness.paths import EXPERIMENTS
 from tests.bench.measures import Series, read_series
 from tests.bench.row import Bar, Row, at_least, at_most, ratio_row
@@ -99,15 +100,23 @@ def _experiment(stage: Stage, load: Load, variants: Sequence[str]) -> Path:
 
 
 def _detail(series: Series) -> str:
+    """A step in ms, and what it went into; what the parts leave is Python."""
     if not series.rates:
         return "; ".join(series.faults)
     found = list(series.rates.values())
-    waits = [rate.wait_seconds for rate in found if rate.wait_seconds is not None]
+    told = [phase for phase in PHASES if all(phase in rate.phases for rate in found)]
+    phases = [f"{phase} {_ms([rate.phases[phase] for rate in found])}" for phase in told]
+    served = [rate.server_cpu_seconds for rate in found if rate.server_cpu_seconds is not None]
     parts = [
-        f"step {1000 * median(rate.step_seconds for rate in found):.0f} ms",
-        f"CPU {1000 * median(rate.cpu_seconds for rate in found):.1f}",
-        f"wait {1000 * median(waits):.0f}" if waits else "",
+        f"step {_ms([rate.step_seconds for rate in found])} ms{': ' if phases else ''}{' '.join(phases)}",
+        f"CPU {_ms([rate.cpu_seconds for rate in found])}" + (f" + server {_ms(served)}" if served else ""),
+        f"{median(rate.packets for rate in found):.0f} packets",
         f"sent {median(rate.bytes_sent for rate in found) / 1000:.0f} kB",
         *series.faults,
     ]
-    return ", ".join(part for part in parts if part)
+    return ", ".join(parts)
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    figure = 1000 * median(seconds)
+    return f"{figure:.0f}" if figure >= 10 else f"{figure:.1f}"

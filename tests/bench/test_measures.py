@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from training.models import ARCHITECTURES
 
+from harness.events import PHASE_KEYS
 from harness.experiment import load_experiment
 from tests.bench import images, stores
-from tests.bench.measures import IncomparableError, Rate, Series, rate_of, start_of
+from tests.bench.measures import IncomparableError, Rate, Series, rate_of, server_cpu_seconds, start_of
 
 NOON = pd.Timestamp("2026-01-01T12:00:00Z")
 
@@ -29,9 +30,13 @@ def epochs(starts: dict[int, float], seconds: dict[int, float], count: int) -> p
             "images": 640,
             "train_seconds": seconds[rank],
             "validation_seconds": 0.0,
-            "wait_seconds": 0.5,
             "cpu_seconds": 0.2,
             "bytes_sent": 1000,
+            "packets_sent": 20,
+            "packets_received": 10,
+            **dict.fromkeys(PHASE_KEYS, 0.1),
+            "wait_seconds": 0.5,
+            "push_seconds": None,
         }
         for rank, start in starts.items()
         for epoch in range(1, count + 1)
@@ -44,8 +49,10 @@ def test_workers_in_step_are_counted_from_the_second_epoch_on() -> None:
     assert rate.images_per_second == pytest.approx(2 * 640 / 2.0)
     assert rate.step_seconds == pytest.approx(0.2)
     assert rate.cpu_seconds == pytest.approx(0.02)
-    assert rate.wait_seconds == pytest.approx(0.05)
     assert rate.bytes_sent == pytest.approx(100)
+    assert rate.packets == pytest.approx(3)
+    assert list(rate.phases) == ["data", "forward", "backward", "wait", "pull", "update"]
+    assert (rate.phases["backward"], rate.phases["wait"]) == pytest.approx((0.01, 0.05))
 
 
 def test_only_the_time_in_which_all_train_counts() -> None:
@@ -58,12 +65,6 @@ def test_only_the_time_in_which_all_train_counts() -> None:
 def test_workers_that_never_train_together_give_no_rate() -> None:
     with pytest.raises(IncomparableError, match="same time"):
         rate_of(epochs({0: 0.0, 1: 60.0}, {0: 1.0, 1: 1.0}, count=4))
-
-
-def test_a_program_that_cannot_tell_its_waiting_has_none() -> None:
-    table = epochs({0: 0.0}, {0: 1.0}, count=2)
-    table["wait_seconds"] = None
-    assert rate_of(table).wait_seconds is None
 
 
 def test_the_overhead_is_what_the_slowest_workers_own_start_leaves(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_the_wires_bound_is_what_the_facts_say() -> None:
 
 def test_a_store_that_failed_says_why_and_keeps_nothing() -> None:
     def rate(images_per_second: float) -> Rate:
-        return Rate(images_per_second, 0.1, 0.01, None, 1000)
+        return Rate(images_per_second, 0.1, 0.01, 1000, 30, {"forward": 0.02, "backward": 0.005}, 0.0123)
 
     series = {
         "none": Series({1: rate(1000)}, ()),
@@ -109,6 +110,15 @@ def test_a_store_that_failed_says_why_and_keeps_nothing() -> None:
     assert rows["lenet5 at 11 nodes: kept by stock"].held is None
     assert rows["lenet5 at 11 nodes: kept by torch_ddp"].median is None
     assert "no PyTorch" in rows["lenet5 at 11 nodes: torch_ddp"].note
+    assert rows["lenet5 at 11 nodes: allreduce"].note == (
+        "step 100 ms: forward 20 backward 5.0, CPU 10 + server 12, 30 packets, sent 1 kB"
+    )
+
+
+def test_a_servers_start_is_not_its_steps() -> None:
+    ranks = pd.DataFrame({"role": ["scheduler", "server", "server", "worker"], "cpu_seconds": [1.0, 1.5, 2.5, 9.0]})
+    assert server_cpu_seconds(ranks, steps=100) == pytest.approx(0.01)
+    assert server_cpu_seconds(ranks[ranks["role"] == "worker"], steps=100) is None
 
 
 def test_images_that_were_never_made_are_rows_that_say_how(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from harness.dilation import undilated_event, undilated_outcome, undilated_sample
 from harness.events import Event
-from harness.launcher import Outcome
+from harness.launcher import End, Outcome
 
 
 def test_seconds_that_passed_are_divided_and_nothing_else() -> None:
@@ -33,6 +33,9 @@ def test_real_time_is_left_as_it_is() -> None:
 
 
 def test_an_outcome_is_as_long_as_it_would_have_been() -> None:
-    outcome = undilated_outcome(Outcome("ok", datetime.now(UTC), startup_seconds=6.0, total_seconds=60.0), 3.0)
+    ends = {"worker0": End({"reason": "exit", "ran_seconds": 30.0, "cpu_seconds": 2.0}, 45.0)}
+    told = Outcome("ok", datetime.now(UTC), startup_seconds=6.0, total_seconds=60.0, ends=ends)
+    outcome = undilated_outcome(told, 3.0)
+    assert outcome.ends == {"worker0": End({"reason": "exit", "ran_seconds": 10.0, "cpu_seconds": 2.0}, 15.0)}
     assert (outcome.startup_seconds, outcome.total_seconds) == (2.0, 20.0)
     assert undilated_outcome(Outcome("failed", datetime.now(UTC)), 3.0).startup_seconds is None
