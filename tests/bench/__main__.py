@@ -73,19 +73,24 @@ def _measure(name: str, stage: Stage, chosen: set[str]) -> Iterator[Row]:
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
         if name in ON_NODES:
-            _prepare(name, stage)
-            if "cluster" not in chosen and name == min(ON_NODES & chosen, key=list(PARTS).index):
-                stage.playbook()
-        if name in WITH_TORCH and name == min(WITH_TORCH & chosen, key=list(PARTS).index):
-            pytorch.provision(stage)
+            _prepare(name, stage, chosen)
         yield from PARTS[name](stage)
     except (BenchError, IncomparableError, OSError) as error:
         print(error, file=sys.stderr)
         yield Row(name, "", note=_FAILED + str(error).splitlines()[0])
 
 
-def _prepare(part: str, stage: Stage) -> None:
-    """Have the cluster up, under the conditions of the part."""
+def _prepare(part: str, stage: Stage, chosen: set[str]) -> None:
+    """Have the cluster up and provisioned, under the conditions of the part; provisioned at full speed."""
+    order = list(PARTS).index
+    fresh = "cluster" not in chosen and part == min(ON_NODES & chosen, key=order)
+    with_torch = part in WITH_TORCH and part == min(WITH_TORCH & chosen, key=order)
+    if fresh or with_torch:
+        stage.up(stage.nodes, profile="none")
+    if fresh:
+        stage.playbook()
+    if with_torch:
+        pytorch.provision(stage)
     dilation = stage.dilation if part in DILATED else 1.0
     stage.up(stage.nodes, dilation=dilation, profile="none" if part in UNLIMITED else PROFILE)
 
