@@ -15,12 +15,12 @@ import pandas as pd
 
 from harness.events import PHASE_KEYS
 from harness.report.facts import Facts, read_facts
+from harness.report.health import telemetry_table
 from harness.report.series import Series, assign_series, control_of, series_parameters
 from harness.report.steps import step_table
 
 DEFAULT_TARGET = 0.97
 MEASURED = ("ok", "suspect")
-THROTTLED_NOW = 0xF
 
 _SHARED_LOOPBACK = (
     "Bytes are left out: the nodes share one loopback interface, whose counter cannot tell whose they are."
@@ -357,38 +357,6 @@ def rank_table(epochs: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
         node=("node", "last"), own_seconds=("own_seconds", lambda values: values.sum(min_count=1))
     )
     return numbers[["trial", "series", "nodes"]].merge(table, on="trial")
-
-
-def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame, dilation: float = 1.0) -> pd.DataFrame:
-    """One row a measured trial and node; the samples' clock ran `dilation` times as fast as reported times do.
-
-    Columns: `cpu_percent` (mean), `temperature_celsius` and `memory_used_bytes` (peaks), `sent_bytes_per_second` and
-    `received_bytes_per_second` (over the sampled time), `throttled` (share of samples with a current throttling bit).
-    """
-    rows = telemetry.copy()
-    rows["throttled"] = [_throttled(value) for value in rows["throttled"]]
-    rows["time"] = pd.to_datetime(rows["time"], utc=True, errors="coerce", format="ISO8601")
-    groups = rows.sort_values("time").groupby(["trial", "node"])
-    table = groups.agg(
-        cpu_percent=("cpu_percent", "mean"),
-        temperature_celsius=("temperature_celsius", "max"),
-        memory_used_bytes=("memory_used_bytes", "max"),
-        throttled=("throttled", "mean"),
-    )
-    seconds = (groups["time"].max() - groups["time"].min()).dt.total_seconds() / dilation
-    for name in ("sent", "received"):
-        counter = groups[f"bytes_{name}"]
-        table[f"{name}_bytes_per_second"] = (counter.last() - counter.first()) / seconds.where(seconds > 0)
-    return numbers[["trial", "series", "nodes", "suspect"]].merge(table.reset_index(), on="trial")
-
-
-def _throttled(value: Any) -> float:
-    """1 where a bit for now (not: since boot) is set in what vcgencmd printed (hexadecimal), 0 for none, else NaN."""
-    try:
-        bits = int(str(value).rpartition("=")[2].strip(), 16)
-    except ValueError:
-        return math.nan
-    return float(bool(bits & THROTTLED_NOW))
 
 
 def _median_epochs(per_epoch: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:

@@ -89,6 +89,17 @@ def test_every_worker_and_epoch_is_a_row(run: Path) -> None:
     assert (together["bytes_sent"] > 0).all()
 
 
+def test_every_rank_and_what_it_cost_is_a_row(run: Path) -> None:
+    ranks, trials = pd.read_csv(run / "ranks.csv"), pd.read_csv(run / "trials.csv").set_index("trial")
+    for trial, rows in ranks.groupby("trial"):
+        workers = rows[rows["role"] == "worker"]
+        assert len(workers) == trials["workers"][trial]
+        assert (rows[["cpu_seconds", "max_rss_bytes", "context_switches"]] > 0).all().all()
+        assert (workers["exit_code"] == 0).all()
+        assert (rows["started_seconds"] < rows["ended_seconds"]).all()
+        assert workers["cpu_seconds"].sum() == pytest.approx(trials["worker_cpu_seconds"][trial], abs=0.01)
+
+
 def test_node_health_was_sampled(run: Path, provisioned_cluster: ProvisionedCluster) -> None:
     telemetry = pd.read_csv(run / "telemetry.csv")
     assert set(telemetry["node"]) == set(provisioned_cluster.nodes)

@@ -89,10 +89,7 @@ class Link:
     """One connection to one other worker. Sending never blocks; receiving does, up to `STALL_SECONDS`."""
 
     def __init__(self, connection: socket.socket, name: str, backlog: set[Link], phases: Phases) -> None:
-        """`backlog` is shared by all links of this worker: those with something the kernel had no room for.
-
-        `phases` is told of all waiting.
-        """
+        """`backlog`: links of this worker with something the kernel had no room for. `phases` is told of all waiting."""
         self._phases = phases
         self._socket = connection
         self._name = name
@@ -196,11 +193,10 @@ class Links:
         """Find the others. Raises ProgramError where some are missing after `join_seconds`."""
         self.rank = seat.rank
         self.workers = seat.workers
-        self.phases = Phases(in_turns=engine_in_turns())
-        """Of the worker whose links these are."""
+        self.phases = Phases(in_turns=engine_in_turns())  # this worker's
         self._links: dict[tuple[int, int], Link] = {}
         if seat.workers > 1:
-            _Rendezvous(seat, channels, time.monotonic() + join_seconds, self.phases).meet(self._links)
+            _Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links, self.phases)
 
     def to(self, channel: int, rank: int) -> Link:
         """The connection to a worker."""
@@ -215,14 +211,13 @@ class Links:
 class _Rendezvous:
     """How the workers find each other: all join at worker 0, which gives out the roster; then all connect to all."""
 
-    def __init__(self, seat: Seat, channels: int, deadline: float, phases: Phases) -> None:
+    def __init__(self, seat: Seat, channels: int, deadline: float) -> None:
         self._seat = seat
-        self._phases = phases
         self._channels = channels
         self._deadline = deadline
 
-    def meet(self, links: dict[tuple[int, int], Link]) -> None:
-        """Fill `links`."""
+    def meet(self, links: dict[tuple[int, int], Link], phases: Phases) -> None:
+        """Fill `links`, which tell `phases` of their waiting."""
         seat = self._seat
         backlog: set[Link] = set()
         with _listen(seat, 2 * seat.workers * self._channels) as listener:
@@ -231,14 +226,14 @@ class _Rendezvous:
             for rank in range(seat.rank):
                 for channel in range(self._channels):
                     connection = self._connect(roster[rank], channel, port)
-                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, self._phases)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
             expected = {
                 (channel, rank) for rank in range(seat.rank + 1, seat.workers) for channel in range(self._channels)
             }
             while expected - links.keys():
                 connection, rank, channel, _ = self._accept(listener, lambda: _missing(expected - links.keys()))
                 if (channel, rank) in expected - links.keys():
-                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, self._phases)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
                 else:
                     connection.close()
 
