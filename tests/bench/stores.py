@@ -104,7 +104,7 @@ def _detail(series: Series) -> str:
     if not series.rates:
         return "; ".join(series.faults)
     found = list(series.rates.values())
-    told = [phase for phase in PHASES if all(phase in rate.phases for rate in found)]
+    told = [phase for phase in PHASES if all(rate.phases.get(phase) for rate in found)]
     phases = [f"{phase} {_ms([rate.phases[phase] for rate in found])}" for phase in told]
     served = [rate.server_cpu_seconds for rate in found if rate.server_cpu_seconds is not None]
     parts = [
