@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -23,6 +24,8 @@ _COMMANDS = {
     "umount": "mount",
     "chroot": "coreutils",
 }
+_INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES_OF_A_NODE = 7  # measured on nodes that run
 
 
 def require_root() -> None:
@@ -53,3 +56,32 @@ def require_all() -> None:
             raise ClusterError(
                 "this kernel has no overlay file system", "run `modprobe overlay`, or install a full kernel"
             )
+
+
+def require_inotify(starting: int) -> None:
+    """ClusterError where the kernel's limit on root's inotify instances has no room for `starting` more nodes.
+
+    systemd in a node needs some; without them a node stays half up, and nothing says why.
+    """
+    limit = int(_INOTIFY_LIMIT.read_text(encoding="ascii"))
+    used = _inotify_instances()
+    wanted = starting * INOTIFY_INSTANCES_OF_A_NODE
+    if starting and used + wanted > limit:
+        raise ClusterError(
+            f"{starting} more nodes want about {wanted} inotify instances, {used} of the kernel's limit of {limit} are in use",
+            f"run `sysctl -w fs.inotify.max_user_instances={_round_up(used + wanted)}`",
+        )
+
+
+def _inotify_instances() -> int:
+    """Inotify instances that processes of root have open, all over the machine."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == 0:
+                count += sum(str(link.readlink()) == "anon_inode:inotify" for link in (process / "fd").iterdir())
+    return count
+
+
+def _round_up(count: int) -> int:
+    return 1 << count.bit_length()

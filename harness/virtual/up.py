@@ -50,6 +50,8 @@ def up(name: str, wishes: Wishes, say: Say = print) -> list[str]:
         before = read_record(site.places)
         blueprint = designed(name, wishes, before.options if before else None)
         _refuse_strangers(site.places)
+        missing = sum(not site.machine(node).is_running for node in blueprint.nodes)
+        requirements.require_inotify(missing)
         claim(site.places)
         # by number: `self` would be mount's own, which is the same, but is not what a reader of the mount table sees
         processes.bind(Path(f"/proc/{os.getpid()}/ns/net"), site.places.machine_network)

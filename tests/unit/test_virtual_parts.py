@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from harness.errors import BadInputError, ClusterError
-from harness.virtual import cgroup, keys, network, processes, rootfs, state
+from harness.virtual import cgroup, keys, network, processes, requirements, rootfs, state
 from harness.virtual.inventory import inventory_text
 from harness.virtual.lock import exclusive
 from harness.virtual.machine import Machine
@@ -160,3 +160,16 @@ def test_a_lock_has_a_limit_and_survives_removal(tmp_path: Path) -> None:
         file.unlink()
     with exclusive(file, limit=1, doing="tests"):
         assert file.exists()
+
+
+def test_nodes_that_the_kernel_has_no_watches_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "max_user_instances"
+    monkeypatch.setattr(requirements, "_INOTIFY_LIMIT", limit)
+    monkeypatch.setattr(requirements, "_inotify_instances", lambda: 30)
+    limit.write_text("128\n")
+    requirements.require_inotify(14)
+    with pytest.raises(ClusterError, match=r"15 more nodes want about 105 .* 30 of the kernel's limit of 128") as error:
+        requirements.require_inotify(15)
+    assert error.value.remedy == "run `sysctl -w fs.inotify.max_user_instances=256`"
+    limit.write_text("1\n")
+    requirements.require_inotify(0)
