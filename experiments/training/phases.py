@@ -26,19 +26,20 @@ class Phases:
 
     With a threaded engine, wall time between calls says nothing of forward, backward and update: Python only enqueues them.
     Their time is then known as one lump, and a few steps in which the program waits at the end of each (`sampled`) say in
-    which proportion the lump is theirs. `hidden` are phases that cannot be told apart from others at all.
+    which proportion the lump is theirs: by their medians, since a thread that is woken late makes a short phase long.
+    `hidden` are phases that cannot be told apart from others at all.
     """
 
     def __init__(self, *, in_turns: bool, hidden: Collection[str] = ()) -> None:
         self.in_turns = in_turns
-        self.sampled = False
         self._hidden = frozenset(hidden)
         self.restart()
 
     def restart(self) -> None:
         """Begin at zero."""
+        self.sampled = False
         self._seconds = dict.fromkeys(PHASES, 0.0)
-        self._samples = dict.fromkeys(PHASES, 0.0)
+        self._samples: list[dict[str, float]] = []
         self._lump = 0.0
         self._last = time.perf_counter()
 
@@ -48,6 +49,8 @@ class Phases:
         Not the first: that one has to itself what is done only once.
         """
         self.sampled = not self.in_turns and step % SAMPLED_STEPS == min(1, steps - 1)
+        if self.sampled:
+            self._samples.append(dict.fromkeys(PHASES, 0.0))
         return self.sampled
 
     def lap(self, phase: str) -> None:
@@ -59,7 +62,7 @@ class Phases:
         if self.in_turns:
             self._seconds[phase] += self._elapsed()
         elif self.sampled:
-            self._samples[phase] += self._elapsed()
+            self._samples[-1][phase] += self._elapsed()
         else:
             self._lump += self._elapsed()
 
@@ -79,11 +82,13 @@ class Phases:
     def seconds(self) -> dict[str, float | None]:
         """By `<phase>_seconds`; null for a phase that cannot be told."""
         found = dict(self._seconds)
-        sampled = sum(self._samples.values())
+        typical = {phase: _median([sample[phase] for sample in self._samples]) for phase in PHASES}
+        sampled = sum(typical.values())
         known = {phase for phase in PHASES if sampled or not self._lump or phase not in (FORWARD, BACKWARD, UPDATE)}
         if sampled:
-            for phase, seconds in self._samples.items():
-                found[phase] += seconds / sampled * (sampled + self._lump)
+            whole = self._lump + sum(sum(sample.values()) for sample in self._samples)
+            for phase, seconds in typical.items():
+                found[phase] += seconds / sampled * whole
         known -= self._hidden
         return {f"{phase}_seconds": found[phase] if phase in known else None for phase in PHASES}
 
@@ -92,3 +97,7 @@ class Phases:
         elapsed = now - self._last
         self._last = now
         return elapsed
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
