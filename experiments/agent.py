@@ -213,6 +213,18 @@ def descendants(pid: int) -> list[int]:
     return found + [deeper for child in found for deeper in descendants(child)]
 
 
+def reap(process: subprocess.Popen[bytes]) -> None:
+    """Reap one child that has ended, if any: the rank through `process` alone, which else never learns how it ended."""
+    with contextlib.suppress(ChildProcessError):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return
+        if ended.si_pid == process.pid:
+            process.poll()
+        else:
+            os.waitpid(ended.si_pid, os.WNOHANG)
+
+
 def end_children(process: subprocess.Popen[bytes]) -> None:
     """End the rank and everything it started: asked first, then killed."""
     for number, grace in ((signal.SIGTERM, TERM_GRACE_SECONDS), (signal.SIGKILL, TERM_GRACE_SECONDS)):
@@ -220,9 +232,7 @@ def end_children(process: subprocess.Popen[bytes]) -> None:
             signal_process(pid, number)
         deadline = time.monotonic() + grace
         while descendants(os.getpid()) and time.monotonic() < deadline:
-            process.poll()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, os.WNOHANG)
+            reap(process)
             time.sleep(0.02)
 
 
