@@ -84,13 +84,13 @@ def _prepare(part: str, stage: Stage, chosen: set[str]) -> None:
     """Have the cluster up and provisioned, under the conditions of the part; provisioned at full speed."""
     order = list(PARTS).index
     fresh = "cluster" not in chosen and part == min(ON_NODES & chosen, key=order)
-    with_torch = part in WITH_TORCH and part == min(WITH_TORCH & chosen, key=order)
-    if fresh or with_torch:
+    first_with_torch = part in WITH_TORCH and part == min(WITH_TORCH & chosen, key=order)
+    if first_with_torch:
         stage.up(stage.nodes, profile="none")
-    if fresh:
-        stage.playbook()
-    if with_torch:
         pytorch.provision(stage)
+    elif fresh:
+        stage.up(stage.nodes, profile="none")
+        stage.playbook()
     dilation = stage.dilation if part in DILATED else 1.0
     stage.up(stage.nodes, dilation=dilation, profile="none" if part in UNLIMITED else PROFILE)
 

@@ -65,7 +65,6 @@ def main() -> int:
     stage.output.mkdir(parents=True, exist_ok=True)
     try:
         stage.up(stage.nodes, profile="none")  # to provision faster
-        stage.playbook()
         pytorch.provision(stage)
         stage.up(stage.nodes, dilation=stage.dilation)
         for sweep in sweeps(stage.nodes):

@@ -49,6 +49,5 @@ def extra_wheels(wheel: Path) -> list[dict[str, str]]:
 
 
 def provision(stage: Stage) -> None:
-    """Put PyTorch on the cluster's nodes, where there is a wheel."""
-    if stage.torch_wheel:
-        stage.playbook({"runtime_extra_wheels": extra_wheels(stage.torch_wheel)})
+    """Provision the cluster's nodes, with PyTorch where there is a wheel."""
+    stage.playbook({"runtime_extra_wheels": extra_wheels(stage.torch_wheel)} if stage.torch_wheel else None)
