@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _KIND_SENTENCES = {
@@ -24,7 +24,7 @@ class Facts:
     """The part of a manifest that the report's sentences depend on.
 
     `axes` maps a swept parameter to its values (`nodes` among them); `link_bits_per_second` is the rate of a virtual
-    node's link in each direction, `cores_per_node` its share of CPU.
+    node's link in each direction, `cores_per_node` its share of CPU, `cores_of_nodes` that of nodes that have another.
     """
 
     experiment: str = "experiment"
@@ -35,6 +35,7 @@ class Facts:
     link_bits_per_second: float | None = None
     profile: str = ""
     cores_per_node: float | None = None
+    cores_of_nodes: Mapping[str, float | None] = field(default_factory=dict)
     dilation: float = 1.0
     command: str = ""
     axes: Mapping[str, tuple[Any, ...]] | None = None
@@ -47,6 +48,10 @@ class Facts:
         parts = (
             f"profile {self.profile}" if self.profile else "",
             f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "no limit on CPU time",
+            *(
+                f"but {node} {cores:.3g}" if cores else f"but {node} no limit"
+                for node, cores in self.cores_of_nodes.items()
+            ),
             f"{self.link} each way" if self.link else "",
         )
         conditions = ", ".join(part for part in parts if part)
@@ -74,6 +79,10 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         link_bits_per_second=_positive(link.get("bits_per_second")),
         profile=_text(options.get("profile")),
         cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
+        cores_of_nodes={
+            str(node): _positive(mapping(quota).get("fraction"))
+            for node, quota in mapping(virtual.get("node_quotas")).items()
+        },
         dilation=_positive(cluster.get("time_dilation")) or 1.0,
         command=_text(manifest.get("command")),
         axes=axes or None,

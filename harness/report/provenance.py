@@ -16,6 +16,7 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
     cluster = mapping(manifest.get("cluster"))
     virtual = mapping(cluster.get("virtual"))
     options, quota = mapping(virtual.get("options")), mapping(virtual.get("quota"))
+    own_quotas, rates = mapping(virtual.get("node_quotas")), mapping(mapping(manifest.get("rates")).get("nodes"))
     nodes = [mapping(node) for node in values(cluster.get("nodes"))]
     git = mapping(manifest.get("git"))
     rows = [
@@ -26,6 +27,8 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
         ("dilated time", _dilated(cluster.get("time_dilation"))),
         ("memory", _text(options.get("memory"))),
         ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),
+        ("other profiles", "; ".join(_own_quota(name, mapping(own)) for name, own in own_quotas.items())),
+        ("batches by rate", "; ".join(_rate(name, mapping(rate)) for name, rate in rates.items())),
         ("board", _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),
         ("seeds", _joined(*values(manifest.get("seeds")))),
         ("git revision", _text(git.get("revision")) + (", with changes since" if git.get("changed") else "")),
@@ -48,6 +51,17 @@ def _dilated(factor: Any) -> str:
     if factor in (None, 1):
         return ""
     return f"links and processors slowed down by {_text(factor)}, times divided by it (not CPU seconds, and not the clock's)"
+
+
+def _own_quota(node: str, quota: Mapping[str, Any]) -> str:
+    return f"{node}: {_joined(quota.get('profile'), _unit(quota.get('fraction'), 'of a core'))}"
+
+
+def _rate(node: str, rate: Mapping[str, Any]) -> str:
+    fixed, image = (rate.get(f"{part}_seconds") for part in ("fixed", "image"))
+    if not isinstance(fixed, int | float) or not isinstance(image, int | float):
+        return node
+    return f"{node}: {fixed * 1e3:.3g} ms a step and {image * 1e3:.3g} ms an image"
 
 
 def _is_nested(value: Any) -> bool:

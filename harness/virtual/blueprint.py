@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from harness.errors import BadInputError, ClusterError
 from harness.virtual import profile
@@ -18,7 +19,8 @@ class Options:
     """What is asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule).
 
     `dilation` slows links and processors down by one factor: all that happens takes so many times as long, and this machine
-    has so many times as much to spare. Times are divided by it before they are written down.
+    has so many times as much to spare. Times are divided by it before they are written down. `node_profiles` and `node_cpus`
+    are for single nodes, by name: boards of several kinds in one cluster.
     """
 
     name: str
@@ -30,6 +32,14 @@ class Options:
     memory: str = "1GiB"
     subnet: str = DEFAULT_SUBNET
     dilation: float = 1.0
+    node_profiles: Mapping[str, str] = field(default_factory=dict)
+    node_cpus: Mapping[str, float] = field(default_factory=dict)
+
+    def speed_of(self, node: str) -> tuple[str, float | None]:
+        """Profile and given cores (None: by the profile's rule) of one node: its own, or else the cluster's."""
+        if node not in self.node_profiles and node not in self.node_cpus:
+            return self.profile, self.cpu
+        return self.node_profiles.get(node, self.profile), self.node_cpus.get(node)
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,26 @@ class Wishes:
     memory: str | None = None
     subnet: str | None = None
     dilation: float | None = None
+    node_profiles: Mapping[str, str] = field(default_factory=dict)
+    node_cpus: Mapping[str, float] = field(default_factory=dict)
 
     def applied_to(self, options: Options) -> Options:
-        """`options` with everything that was said; a profile that was said ends an earlier `cpu`."""
+        """`options` with everything that was said.
+
+        A profile that was said ends an earlier `cpu`; either ends what was said of single nodes, which they had instead; and
+        what was said of a node ends what was said of it before, as does its removal.
+        """
         said = {name: value for name, value in vars(self).items() if value is not None}
         if self.profile is not None:
             said.setdefault("cpu", None)
-        return replace(options, **said)
+        changed = replace(options, **said)
+        stay = set() if self.profile or self.cpu else {node.name for node in _nodes(changed)}
+        stay -= {*self.node_profiles, *self.node_cpus}
+        profiles = {node: value for node, value in options.node_profiles.items() if node in stay}
+        cpus = {node: value for node, value in options.node_cpus.items() if node in stay}
+        return replace(
+            changed, node_profiles=profiles | dict(self.node_profiles), node_cpus=cpus | dict(self.node_cpus)
+        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,13 @@ class Blueprint:
     def of(cls, options: Options) -> Blueprint:
         """Check `options`; BadInputError names the first that cannot be."""
         profile.check(options.profile, options.cpu)
+        nodes = _nodes(options)
+        for name in (*options.node_profiles, *options.node_cpus):
+            if name not in {node.name for node in nodes}:
+                raise BadInputError(
+                    f"virtual cluster {options.name} is to have no node {name!r}", f"name one up to {nodes[-1].name}"
+                )
+            profile.check(*options.speed_of(name))
         if not 1.0 <= options.dilation <= MOST_DILATION:
             raise BadInputError(
                 f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
@@ -79,7 +109,7 @@ class Blueprint:
         controller = options.controller_link
         return cls(
             options=options,
-            nodes=tuple(nodes_of(options.name, options.nodes, options.subnet)),
+            nodes=nodes,
             addresses=AddressPlan.of(options.subnet),
             rate=bits_per_second(options.link),
             controller_rate=None if controller == UNSHAPED else bits_per_second(controller),
@@ -100,6 +130,10 @@ class Blueprint:
             if node.name == name:
                 return node
         raise BadInputError(f"virtual cluster {self.options.name} has no node {name!r}", "see `harness cluster status`")
+
+
+def _nodes(options: Options) -> tuple[Node, ...]:
+    return tuple(nodes_of(options.name, options.nodes, options.subnet))
 
 
 def designed(name: str, wishes: Wishes, before: Options | None) -> Blueprint:

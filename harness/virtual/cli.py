@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from harness.errors import EXIT_CLUSTER
+from harness.errors import EXIT_CLUSTER, BadInputError
 from harness.virtual import cluster
 from harness.virtual.blueprint import Options, Wishes
 from harness.virtual.down import down as remove_cluster
@@ -50,6 +51,12 @@ def up(
     cpu: Annotated[
         float | None, typer.Option(help="Cores a node may use, instead of the profile's rule.", show_default="by rule")
     ] = None,
+    node_profile: Annotated[
+        list[str] | None, typer.Option(metavar="NODE=PROFILE", help="Another profile for one node (repeatable).")
+    ] = None,
+    node_cpu: Annotated[
+        list[str] | None, typer.Option(metavar="NODE=CORES", help="Cores that one node may use (repeatable).")
+    ] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of a node.", show_default=_default("memory"))] = None,
     subnet: Annotated[
         str | None, typer.Option(help="Addresses in the cluster.", show_default=_default("subnet"))
@@ -64,7 +71,18 @@ def up(
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Bring the cluster up, resize it, or repair it; what is not said stays as it is."""
-    wishes = Wishes(nodes, link, controller_link, profile, cpu, memory, subnet, dilation)
+    wishes = Wishes(
+        nodes=nodes,
+        link=link,
+        controller_link=controller_link,
+        profile=profile,
+        cpu=cpu,
+        memory=memory,
+        subnet=subnet,
+        dilation=dilation,
+        node_profiles=dict(_of_nodes("--node-profile", node_profile)),
+        node_cpus={node: _cores(node, text) for node, text in _of_nodes("--node-cpu", node_cpu)},
+    )
     changes = raise_cluster(name, wishes, _say)
     for change in changes or ["nothing to change"]:
         typer.echo(change)
@@ -137,6 +155,23 @@ def set_quota(
 ) -> None:
     """Change one node's share of CPU until the next `up`."""
     cluster.set_quota(name, node, cores)
+
+
+def _of_nodes(option: str, items: list[str] | None) -> Iterator[tuple[str, str]]:
+    for item in items or ():
+        node, equals, value = item.partition("=")
+        if not (node and equals and value):
+            raise BadInputError(f"{option} {item} is no NODE=VALUE", f"for example {option} node03=...")
+        yield node, value
+
+
+def _cores(node: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInputError(
+            f"--node-cpu {node}={text} is no share of CPU", f"give cores: --node-cpu {node}=0.15"
+        ) from None
 
 
 def _table(nodes: list[cluster.NodeStatus]) -> Table:

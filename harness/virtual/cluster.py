@@ -103,7 +103,7 @@ def power_on(name: str, node: str) -> None:
         machine.stop()
         machine.start(Blueprint.of(record.options).memory)
         failures = wait_until_running(places, [machine])
-        machine.group.set_quota(record.quota, record.options.dilation)
+        machine.group.set_quota(record.node_quotas.get(node, record.quota), record.options.dilation)
         for reason in failures.values():
             raise machine.failure(reason)
 

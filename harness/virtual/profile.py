@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.errors import BadInputError
@@ -108,23 +109,26 @@ def measure_machine() -> float:
     return float(json.loads(output)["gflops"])
 
 
-def shortage(fraction: float | None, nodes: int, dilation: float = 1.0, cpus: int | None = None) -> str | None:
-    """What to tell the user when `nodes` nodes of `fraction` cores each are more than this machine has, else None.
+def shortage(fractions: Sequence[float | None], dilation: float = 1.0, cpus: int | None = None) -> str | None:
+    """What to tell the user when nodes of so many cores each are together more than this machine has, else None.
 
     `dilation` is what time is slowed down by: so many times as much may be asked of the machine.
     """
     available = cpus or len(os.sched_getaffinity(0))
-    if fraction is None:
+    limits = [fraction for fraction in fractions if fraction is not None]
+    if unlimited := len(fractions) - len(limits):
         return (
-            f"{nodes} nodes without a CPU limit share {available} cores: they compete, and their times are no board's"
-            if nodes > 1
+            f"{unlimited} of {len(fractions)} nodes have no CPU limit and share {available} cores: they compete, and their "
+            "times are no board's"
+            if len(fractions) > 1
             else None
         )
-    wanted = fraction * nodes / dilation
+    wanted = sum(limits) / dilation
     if wanted <= USABLE_SHARE * available:
         return None
-    most = int(USABLE_SHARE * available * dilation / fraction)
+    most = int(USABLE_SHARE * available * dilation / max(limits))
+    each = " or ".join(f"{fraction:g}" for fraction in sorted(set(limits)))
     return (
-        f"{nodes} nodes of {fraction:g} cores want {wanted:.2f} of {available} cores: nodes will compete and times "
+        f"{len(limits)} nodes of {each} cores want {wanted:.2f} of {available} cores: nodes will compete and times "
         f"will be longer than the profile means (up to {most} nodes fit; --dilation slows all down alike and makes room)"
     )

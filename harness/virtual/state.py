@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +99,13 @@ class Places:
 
 @dataclass(frozen=True)
 class Record:
-    """What the next command needs of cluster.json; `quota` in cores, `machine_gflops` of one core."""
+    """What the next command needs of cluster.json; `quota` and those of single nodes in cores, `machine_gflops` of one core."""
 
     options: Options
     created_at: str
     rootfs: Path
     quota: float | None
+    node_quotas: Mapping[str, float | None]
     machine_gflops: float | None
 
 
@@ -170,6 +171,7 @@ def read_record(places: Places) -> Record | None:
             created_at=content["created_at"],
             rootfs=Path(content["rootfs"]["path"]),
             quota=content["quota"]["fraction"],
+            node_quotas={name: quota["fraction"] for name, quota in content.get("node_quotas", {}).items()},
             machine_gflops=content["quota"]["machine_sgemm_gflops"],
         )
     except FileNotFoundError:

@@ -57,7 +57,8 @@ def up(name: str, wishes: Wishes, say: Say = print) -> list[str]:
         processes.bind(Path(f"/proc/{os.getpid()}/ns/net"), site.places.machine_network)
         raising = _Raising(site, blueprint, before, say)
         raising.run()
-    if warning := profile.shortage(raising.quota.fraction, len(blueprint.nodes), blueprint.options.dilation):
+    fractions = [quota.fraction for quota in raising.quotas.values()]
+    if warning := profile.shortage(fractions, blueprint.options.dilation):
         say(f"warning: {warning}")
     return raising.changes
 
@@ -74,7 +75,8 @@ class _Raising:
         self._say = say
         self._started: set[str] = set()
         self._rootfs = self._choose_rootfs()
-        self.quota = self._choose_quota()
+        self._machine_gflops = self._measure()
+        self.quotas = {node.name: self._quota_of(*blueprint.options.speed_of(node.name)) for node in blueprint.nodes}
 
     def run(self) -> None:
         """Make the difference, from the outside in: state, switch, nodes."""
@@ -110,13 +112,18 @@ class _Raising:
             self._say("building the nodes' root file system (once, about half a minute) ...")
         return rootfs.ensure()
 
-    def _choose_quota(self) -> profile.Quota:
-        """The nodes' quota; this machine is measured once in a cluster's life, so that `up` again changes nothing."""
+    def _measure(self) -> float | None:
+        """This machine's rate where a node's quota follows from it; measured once in a cluster's life, so that `up` again
+        changes nothing."""
         options = self._blueprint.options
         measured = self._before.machine_gflops if self._before else None
-        if profile.needs_measurement(options.profile, options.cpu) and measured is None:
-            measured = profile.measure_machine()
-        return profile.quota_of(options.profile, measured, options.cpu)
+        speeds = [(options.profile, options.cpu), *(options.speed_of(node.name) for node in self._blueprint.nodes)]
+        if measured is None and any(profile.needs_measurement(*speed) for speed in speeds):
+            return profile.measure_machine()
+        return measured
+
+    def _quota_of(self, kind: str, cpu: float | None) -> profile.Quota:
+        return profile.quota_of(kind, self._machine_gflops, cpu)
 
     def _write_state(self) -> None:
         """Write keys, record and inventory, before anything they describe is made."""
@@ -141,12 +148,13 @@ class _Raising:
             self.changes.append("inventory")
 
     def _record(self) -> dict[str, object]:
-        blueprint = self._blueprint
+        blueprint, options = self._blueprint, self._blueprint.options
+        own = {*options.node_profiles, *options.node_cpus}
         created = self._before.created_at if self._before else datetime.now(UTC).isoformat(timespec="seconds")
         return {
             "name": self._places.name,
             "created_at": created,
-            "options": vars(blueprint.options),
+            "options": vars(options),
             "nodes": {node.name: node.address for node in blueprint.nodes},
             "controller": blueprint.addresses.controller,
             "link": {
@@ -155,7 +163,8 @@ class _Raising:
                 "buffer_bytes": network.BUFFER_BYTES,
             },
             "memory_bytes": blueprint.memory,
-            "quota": self.quota.as_json(),
+            "quota": self._quota_of(options.profile, options.cpu).as_json(),
+            "node_quotas": {name: quota.as_json() for name, quota in self.quotas.items() if name in own},
             "rootfs": {"suite": rootfs.SUITE, "path": str(self._rootfs)},
             "machine": {
                 "kernel": os.uname().release,
@@ -228,8 +237,9 @@ class _Raising:
 
     def _apply_quota(self, machines: list[Machine]) -> None:
         """Put the quota in force: only now, so that nodes boot at full speed."""
-        fraction, dilation = self.quota.fraction, self._blueprint.options.dilation
+        dilation = self._blueprint.options.dilation
         for machine in machines:
+            fraction = self.quotas[machine.node.name].fraction
             if machine.group.quota() != cgroup.as_kept(fraction, dilation):
                 machine.group.set_quota(fraction, dilation)
                 if machine.node.name not in self._started:

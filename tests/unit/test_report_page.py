@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.errors import BadInputError
 from harness.report import make_report, summary, svg
 from harness.report.analysis import analyse
+from harness.report.facts import read_facts
 from harness.report.load import load_run, read_table
 from harness.report.page import render_page
 from harness.report.provenance import essentials, flatten
@@ -218,3 +219,17 @@ def test_provenance_counts_equal_nodes_and_leaves_out_what_is_not_known(tmp_path
     assert "memory" not in rows
     assert essentials({}) == []
     assert flatten({"a": {"b": [1, 2], "c": [{"d": None}]}}) == [("a.b", "1, 2"), ("a.c[0].d", "")]
+
+
+def test_provenance_tells_of_nodes_that_differ() -> None:
+    manifest = {
+        "cluster": {
+            "virtual": {"quota": {"fraction": 0.15}, "node_quotas": {"node03": {"profile": "pi4", "fraction": 0.25}}}
+        },
+        "rates": {"nodes": {"node03": {"fixed_seconds": 0.0123, "image_seconds": 0.001}, "node04": {}}},
+    }
+    rows = dict(essentials(manifest))
+    assert rows["other profiles"] == "node03: pi4, 0.25 of a core"
+    assert rows["batches by rate"] == "node03: 12.3 ms a step and 1 ms an image; node04"
+    manifest["cluster"]["kind"] = "virtual"
+    assert "0.15 of a core each, but node03 0.25" in read_facts(manifest).emulation

@@ -30,6 +30,23 @@ def test_a_profile_ends_an_earlier_share() -> None:
     assert designed("pi", Wishes(profile="pi4", cpu=0.2), before).options.cpu == 0.2
 
 
+def test_single_nodes_have_speeds_of_their_own() -> None:
+    said = Wishes(cpu=0.1, node_profiles={"node03": "pi4"}, node_cpus={"node04": 0.5})
+    options = designed("pi", said, None).options
+    speeds = [options.speed_of(f"node0{n}") for n in (1, 2, 3, 4)]
+    assert speeds == [("pi3", 0.1), ("pi3", 0.1), ("pi4", None), ("pi3", 0.5)]
+
+
+def test_what_is_said_of_all_or_again_of_a_node_ends_what_was_said_of_it() -> None:
+    before = Options("pi", node_profiles={"node03": "pi4"}, node_cpus={"node04": 0.5})
+    assert designed("pi", Wishes(memory="512MiB"), before).options.speed_of("node03") == ("pi4", None)
+    assert designed("pi", Wishes(node_cpus={"node03": 0.2}), before).options.speed_of("node03") == ("pi3", 0.2)
+    assert designed("pi", Wishes(cpu=0.1), before).options == Options("pi", cpu=0.1)
+    assert designed("pi", Wishes(profile="none"), before).options == Options("pi", profile="none")
+    smaller = designed("pi", Wishes(nodes=3), before).options
+    assert (smaller.node_profiles, smaller.node_cpus) == ({"node03": "pi4"}, {})
+
+
 def test_addresses_cannot_change_while_it_is_up() -> None:
     with pytest.raises(ClusterError, match=r"10\.77") as error:
         designed("pi", Wishes(subnet="10.78.0.0/24"), Options("pi"))
@@ -51,6 +68,9 @@ def test_dilated_time_slows_the_links_and_shows_in_their_marks() -> None:
         Options("pi", controller_link="slow"),
         Options("pi", profile="pi9"),
         Options("pi", cpu=0),
+        Options("pi", node_profiles={"node03": "pi9"}),
+        Options("pi", node_cpus={"node03": 0}),
+        Options("pi", node_cpus={"node05": 0.1}),
         Options("pi", dilation=0.5),
         Options("pi", memory="1"),
         Options("pi", subnet="x"),

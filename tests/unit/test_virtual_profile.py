@@ -40,8 +40,9 @@ def test_profiles_and_shares_that_are_none_are_refused(name: str, override: floa
 
 
 def test_it_says_when_nodes_want_more_than_there_is() -> None:
-    assert profile.shortage(0.15, 11, cpus=2) is None
-    assert "up to 6 nodes" in str(profile.shortage(0.3, 11, cpus=2))
-    assert "compete" in str(profile.shortage(None, 2, cpus=2))
-    assert profile.shortage(None, 1, cpus=2) is None
-    assert profile.shortage(0.3, 11, dilation=3, cpus=2) is None
+    assert profile.shortage([0.15] * 11, cpus=2) is None
+    assert "up to 6 nodes" in str(profile.shortage([0.3] * 11, cpus=2))
+    assert "compete" in str(profile.shortage([None, 0.1], cpus=2))
+    assert profile.shortage([None], cpus=2) is None
+    assert profile.shortage([0.3] * 11, dilation=3, cpus=2) is None
+    assert "3 nodes of 0.5 or 1 cores want 2.00" in str(profile.shortage([1.0, 0.5, 0.5], cpus=2))
