@@ -157,9 +157,20 @@ def sweep(
 
 
 @app.command()
-def report(run: RunDirectory) -> None:
+def report(
+    run: RunDirectory,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Validation accuracy that time is measured to.",
+            show_default="0.97, or what all reached",
+        ),
+    ] = None,
+) -> None:
     """Make report.html and the figures of a run again, from its CSVs and manifest alone."""
-    _report(open_run(run))
+    _report(open_run(run), target)
 
 
 @app.command()
@@ -190,12 +201,12 @@ def clean(
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
-def _report(paths: RunPaths) -> None:
+def _report(paths: RunPaths, target: float | None = None) -> None:
     # The plotting libraries take a second to load; only a report needs them.
     from harness.report import make_report, summary  # noqa: PLC0415
 
-    make_report(paths)
-    out.print(summary(paths))
+    make_report(paths, target)
+    out.print(summary(paths, target))
     out.print(f"report: {paths.report}", markup=False, soft_wrap=True)
 
 
