@@ -43,12 +43,14 @@ def read() -> Reading:
     """Read the counters now.
 
     The wire is every interface but loopback; where the node's own address is a loopback address (several nodes on one
-    machine) it is loopback, which then carries all nodes' traffic: an upper bound, not this worker's share.
+    machine) it is loopback, which carries all nodes' traffic: each worker then counts an equal part of it as its own.
     """
     loopback = os.environ.get("DMLC_NODE_HOST", "").startswith("127.")
+    among = int(os.environ.get("DMLC_NUM_WORKER", "1")) if loopback else 1
+    counts = wire_counts(_COUNTERS.read_text(), loopback)
     return Reading(
         cpu_seconds=time.process_time(),
-        **wire_counts(_COUNTERS.read_text(), loopback),
+        **{name: count // among for name, count in counts.items()},
         context_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw,
     )
 
