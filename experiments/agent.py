@@ -2,14 +2,16 @@
 """The launcher's hand on a node: starts, watches and stops the ranks of a trial. Standard library only.
 
 The harness runs `agent.py VERB` on a node, over SSH or as a local process, and speaks to it on stdin and stdout: a request
-is one JSON line, a reply one JSON line, and `follow` a stream of frames (a JSON line, and as many raw bytes after it as its
-`bytes` says). Every rank has a *keeper*: this program again (`agent.py keep DIRECTORY`), the main process of the rank's
-systemd unit or process group. The keeper writes the rank's exit state, and ends the rank when the harness has not renewed
-its lease: a harness that was killed, or a controller that lost its power, leaves nothing running.
+is one JSON line (for `run`, files that ranks begin with follow it), a reply one JSON line, and `follow` a stream of frames (a
+JSON line, and as many raw bytes after it as its `bytes` says). Every rank has a *keeper*: this program again (`agent.py keep
+DIRECTORY`), the main process of the rank's systemd unit or process group. The keeper writes the rank's exit state, and ends
+the rank when the harness has not renewed its lease: a harness that was killed, or a controller that lost its power, leaves
+nothing running.
 
 A rank's directory, `<root>/trials/<run>/<trial>/<node>/<rank>/` (nodes that are one machine share the root):
     spec.json      command, environment, limits (mode 0600: the environment holds the trial's token)
     output         stdout and stderr of the rank, in order
+    checkpoint.npz what the rank can be continued from (the harness names the file); resume.npz what it began with
     keeper.json    process id, start time and boot of the keeper
     exit.json      how it ended; written last, atomically
 It is removed once the harness has all of it. `<root>/held/<node>.json` is locked while a harness uses the node.
@@ -51,6 +53,8 @@ TAKE_OVER_SECONDS = 3.0
 FULL_DISK_BYTES = 1 << 20
 RESERVE_BYTES = 4096
 LONGEST_UNIT_NAME = 200
+# A larger checkpoint is not sent: the harness reads no longer frame.
+LARGEST_CHECKPOINT_BYTES = 8 << 20
 # The kernel's out-of-memory killer should take the rank, not the keeper, the agent or sshd.
 RANK_OOM_SCORE = 500
 PR_SET_PDEATHSIG = 1
@@ -352,10 +356,10 @@ def living(specs: Iterable[Path]) -> list[Path]:
     return [spec.parent for spec in specs if keeper_pid(spec.parent)]
 
 
-def start(request: Json) -> Json:
+def start(request: Json, files: dict[str, bytes] | None = None) -> Json:
     """Start the ranks of `request["ranks"]` on this node; replies with the ones that could not be started.
 
-    Raises RefusedError where the node is another run's.
+    `files` are what ranks begin with, by rank. Raises RefusedError where the node is another run's.
     """
     make_room(request)
     base = trial_directory(request)
@@ -368,6 +372,8 @@ def start(request: Json) -> Json:
         spec = {key: request.get(key) for key in ("lease_seconds", "time_limit_seconds", "directory")}
         own = {"command": rank["command"], "environment": rank["environment"], "stop_file": str(stop_file(request))}
         write_json(directory / "spec.json", {**spec, **own}, 0o600)
+        if files and rank["name"] in files:
+            (directory / request["resume"]["file"]).write_bytes(files[rank["name"]])
         command = keeper_command(request, rank["name"], directory)
         # The keeper must not hold the pipes of this connection open.
         errors = subprocess.PIPE if request["supervisor"] == "systemd" else subprocess.DEVNULL
@@ -521,10 +527,12 @@ class Followed:
     It is looked at several times a second beside a training that is measured: a look is two system calls.
     """
 
-    def __init__(self, directory: Path, offset: int) -> None:
+    def __init__(self, directory: Path, offset: int, checkpoint: str | None = None) -> None:
         self.directory = directory
         self.offset = offset
         self.ended = False
+        self._checkpoint = str(directory / checkpoint) if checkpoint else None
+        self._sent: tuple[int, int] | None = None
         self._exit = str(directory / "exit.json")
         self._output = -1
         self._state: Json | None = None
@@ -541,11 +549,26 @@ class Followed:
             send({"frame": "output", "rank": self.directory.name, "offset": self.offset}, data)
             self.offset += len(data)
         elif self._state:
+            self.forward_checkpoint()
             ended = self._state.pop("ended_monotonic", None)
             ago = time.monotonic() - ended if ended is not None else 0.0
             send({"frame": "exit", "rank": self.directory.name, "seconds_ago": ago, **self._state})
             self.ended = True
         return bool(data)
+
+    def forward_checkpoint(self) -> None:
+        """Send the rank's checkpoint if it is another than the one sent last; it is only ever replaced as a whole."""
+        if self._checkpoint is None:
+            return
+        with contextlib.suppress(OSError):
+            found = os.stat(self._checkpoint, follow_symlinks=False)  # noqa: PTH116 - several times a second
+            version = (found.st_ino, found.st_mtime_ns)
+            if version == self._sent or not 0 < found.st_size <= LARGEST_CHECKPOINT_BYTES:
+                return
+            with os.fdopen(os.open(self._checkpoint, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                data = file.read(LARGEST_CHECKPOINT_BYTES)
+            self._sent = version
+            send({"frame": "checkpoint", "rank": self.directory.name}, data)
 
     def is_stopped(self) -> bool:
         """Whether the rank's process lives but was stopped (SIGSTOP): nothing but a look at it tells."""
@@ -596,7 +619,12 @@ def follow(request: Json) -> None:
     loss or repetition.
     """
     base = trial_directory(request)
-    ranks = [Followed(base / name, offset) for name, offset in request["offsets"].items()]
+    checkpoint = (request.get("checkpoint") or {}).get("file")
+    keeps = (request.get("checkpoint") or {}).get("ranks", ())
+    ranks = [
+        Followed(base / name, offset, checkpoint if name in keeps else None)
+        for name, offset in request["offsets"].items()
+    ]
     telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))
     os.set_blocking(sys.stdin.fileno(), False)
     last_beat = 0.0
@@ -617,7 +645,11 @@ def follow(request: Json) -> None:
                 return
             with contextlib.suppress(OSError):
                 os.utime(base / "lease")
-        more = sum([rank.forward() for rank in ranks if not rank.ended]) > 0
+        running = [rank for rank in ranks if not rank.ended]
+        more = sum([rank.forward() for rank in running]) > 0
+        for rank in running:
+            if not rank.ended:
+                rank.forward_checkpoint()
         now = time.monotonic()
         if now - last_beat >= BEAT_SECONDS:
             last_beat = now
@@ -905,7 +937,9 @@ def copy_code(request: Json) -> Json:
 
 def run(request: Json) -> None:
     """Start ranks and follow them, in one connection."""
-    send({"frame": "started", **start(request)})
+    sizes: dict[str, int] = (request.get("resume") or {}).get("bytes", {})
+    files = {name: read_exactly(size) for name, size in sizes.items()}
+    send({"frame": "started", **start(request, files)})
     follow({**request, "offsets": {rank["name"]: 0 for rank in request["ranks"]}})
 
 
@@ -939,6 +973,17 @@ def read_request() -> bytes:
             break
         line += byte
     return line
+
+
+def read_exactly(size: int) -> bytes:
+    """What follows the request on stdin. Raises RefusedError where it is cut: nothing is started then."""
+    data = b""
+    while len(data) < size:
+        part = os.read(0, min(size - len(data), CHUNK))
+        if not part:
+            raise RefusedError("the connection was cut within the request")
+        data += part
+    return data
 
 
 def leave() -> NoReturn:

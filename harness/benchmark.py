@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.disk import read_rows, write_atomically
 from harness.errors import BadInputError
 from harness.experiment import Experiment, Value, validate
 from harness.inventory import Cluster
 from harness.plan import expand
 from harness.rates import Rate, Rates, fit, parse_rates, rate_rows, rates_text, step_samples
-from harness.store import RunPaths, open_run, read_rows, write_atomically
+from harness.store import RunPaths, open_run
 
 _NEEDED = ("batch_size", "kvstore")
 # Of stores alone; without one they would be refused.

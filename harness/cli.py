@@ -123,6 +123,19 @@ def sweep(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Like `plan`.")] = False,
     retries: Annotated[int, typer.Option(min=0, help="Try a failed trial again so often.")] = 0,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Keep a checkpoint of every epoch; trials that failed (--retries) or were cut (--resume) go on from it.",
+        ),
+    ] = False,
+    recover_workers: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Start an attempt's ranks again in place, from the last epoch, when a worker died."
+        ),
+    ] = 0,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast/--keep-going", help="Stop at the first failed trial.")
     ] = False,
@@ -149,7 +162,7 @@ def sweep(
         print_plan(declared, cluster, rates, as_json=False)
         return
     limits = Limits(start=start_timeout, stall=stall_timeout, time=time_limit)
-    conduct = Conduct(limits, Policy(retries, fail_fast), telemetry, quiet)
+    conduct = Conduct(limits, Policy(retries, fail_fast, go_on, recover_workers), telemetry, quiet)
     paths, statuses = run_experiment(declared, cluster, results, conduct, resume=resume, rates=rates)
     _report(paths)
     if statuses["failed"]:

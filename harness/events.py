@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["ready", "progress", "epoch", "done", "error"]
+Kind = Literal["ready", "progress", "epoch", "checkpoint", "done", "error"]
 
 # Keys that must be there, and finite, for an event to count; the others may be absent or null.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "ready": ("rank",),
     "progress": ("rank", "epoch", "step", "steps"),
     "epoch": ("rank", "epoch", "train_seconds"),
+    "checkpoint": ("rank", "epoch", "bytes"),
     "done": ("rank",),
     "error": (),
 }

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from harness.agent import Code, ask
 from harness.console import err, out
+from harness.disk import write_json
 from harness.errors import EXIT_CHECK_FAILED, EXIT_TRIALS_FAILED, BadInputError, NodeError
 from harness.events import Event, LineSplitter
 from harness.hold import Hold, describe_holder
@@ -26,8 +27,8 @@ from harness.launcher import Launcher, Limits, Outcome
 from harness.paths import EXPERIMENTS
 from harness.placement import Placement, Rank
 from harness.preflight import Preflight, probe_nodes, require
-from harness.rows import rank_rows, telemetry_row, timestamp, trial_row
-from harness.store import RunStore, follow_log, new_run, open_run, run_name, write_json
+from harness.rows import Course, rank_rows, telemetry_row, timestamp, trial_row
+from harness.store import RunStore, follow_log, new_run, open_run, run_name
 from harness.transport import Session, on_all
 
 ClusterOf = Callable[[Path | None], Cluster]
@@ -95,7 +96,7 @@ def launch_job(
                 for row in rank_rows(placement, outcome):
                     store.rank(row)
                 store.finish(
-                    JOB, trial_row(placement, outcome, [], 1, False),
+                    JOB, trial_row(placement, outcome, [], Course(), False),
                     {"failure": str(outcome.failure or ""), "warnings": outcome.warnings},
                 )  # fmt: skip
             finally:

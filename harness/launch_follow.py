@@ -39,13 +39,20 @@ class Follower(threading.Thread):
     """Starts one node's ranks and follows them, reconnecting where the connection is cut."""
 
     def __init__(
-        self, transport: Transport, code: str, request: Json, limits: Limits, inbox: queue.Queue[Message]
+        self,
+        transport: Transport,
+        code: str,
+        request: Json,
+        limits: Limits,
+        inbox: queue.Queue[Message],
+        payload: bytes = b"",
     ) -> None:
         super().__init__(name=f"follow-{transport.node.name}", daemon=True)
         self.node = transport.node
         self._transport = transport
         self._code = code
         self._request = request
+        self._payload = payload
         self._limits = limits
         self._inbox = inbox
         self._offsets: dict[str, int] = {rank["name"]: 0 for rank in request["ranks"]}
@@ -115,7 +122,8 @@ class Follower(threading.Thread):
         cut = True
         try:
             if not self._stopping.is_set():
-                stream.send_line({**self._request, "offsets": self._offsets})
+                payload = b"" if self._launched else self._payload
+                stream.send_line({**self._request, "offsets": self._offsets}, payload)
                 self._read_frames(stream)
             if not self._left:
                 # It has all of it: the agent removes the trial's directory.
@@ -163,6 +171,8 @@ class Follower(threading.Thread):
             raise AgentError(f"its agent failed: {frame.get('error')}")
         if kind in ("output", "exit") and frame.get("rank") not in self._offsets:
             raise AgentError(f"its agent sent {kind} of {frame.get('rank')!r}, which is no rank of this node")
+        if kind == "checkpoint" and frame.get("rank") not in (self._request.get("checkpoint") or {}).get("ranks", ()):
+            raise AgentError(f"its agent sent a checkpoint of {frame.get('rank')!r}, which nobody asked for")
         if kind == "output" and frame.get("offset") != self._offsets[frame["rank"]]:
             raise AgentError(f"its agent sent output of {frame['rank']} from byte {frame.get('offset')!r}")
         if kind == "exit" and not is_exit(frame):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.events import Event, LineSplitter
 from harness.launch_limits import Limits
@@ -23,6 +23,8 @@ class Failure:
     node: str
     how: str
     last_lines: tuple[str, ...] = ()
+    ended: bool = False
+    """Whether the rank's process ended, and its node is there."""
 
     def __str__(self) -> str:
         return f"{self.rank} on {self.node}: {self.how}" if self.rank else f"{self.node}: {self.how}"
@@ -118,7 +120,7 @@ class Watch:
         if not failed:
             return None
         name = min(failed, key=self._ended.__getitem__)
-        return self._blame(name, describe_exit(self.exits[name]))
+        return replace(self._blame(name, describe_exit(self.exits[name])), ended=True)
 
     def _lost_node(self) -> Failure | None:
         for node, trouble in self.lost_nodes.items():

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from harness.agent import ask
+from harness.checkpoints import Keeping
 from harness.errors import HarnessError, NodeError
 from harness.events import Event, parse_line
 from harness.inventory import Node
@@ -80,11 +81,12 @@ class Launcher:
         *,
         expects_events: bool = True,
         directories: Mapping[str, str] | None = None,
+        keeping: Keeping | None = None,
     ) -> Outcome:
         """Run one trial to its end. Whatever happens, also an exception or Ctrl-C, its ranks are stopped.
 
         `expects_events` is whether workers say that they are ready; `directories` names the ranks' working directory
-        on each node, each rank's own where there is none.
+        on each node, each rank's own where there is none; `keeping` asks workers for checkpoints, and begins with one.
         """
         attempt = secrets.token_hex(8)
         began = time.monotonic()
@@ -94,10 +96,13 @@ class Launcher:
             observer=observer,
             outcome=Outcome("failed", datetime.now(UTC)),
             began=began,
+            keeping=keeping,
         )
         for node in placement.nodes:
-            request = self._request(placement, node, attempt, (directories or {}).get(node.name))
-            trial.followers.append(Follower(self._session.to(node), self._code, request, self._limits, trial.inbox))
+            request = self._request(placement, node, attempt, (directories or {}).get(node.name), keeping)
+            files = keeping.files_of(placement.on(node)) if keeping else b""
+            transport = self._session.to(node)
+            trial.followers.append(Follower(transport, self._code, request, self._limits, trial.inbox, files))
         try:
             for follower in trial.followers:
                 follower.start()
@@ -111,9 +116,15 @@ class Launcher:
         trial.outcome.ends = trial.watch.ends()
         return trial.outcome
 
-    def _request(self, placement: Placement, node: Node, attempt: str, directory: str | None) -> Json:
+    def _request(
+        self, placement: Placement, node: Node, attempt: str, directory: str | None, keeping: Keeping | None
+    ) -> Json:
         ranks = [
-            {"name": rank.name, "command": list(rank.command), "environment": dict(rank.environment)}
+            {
+                "name": rank.name,
+                "command": list(rank.command),
+                "environment": {**rank.environment, **(keeping.environment_of(rank) if keeping else {})},
+            }
             for rank in placement.on(node)
         ]
         return {
@@ -128,6 +139,7 @@ class Launcher:
             "lease_seconds": self._limits.lease,
             "time_limit_seconds": self._limits.time,
             "telemetry_seconds": self._telemetry_seconds,
+            **(keeping.request_of(placement.on(node)) if keeping else {}),
         }
 
     def _stop_rest(self, placement: Placement, trial: _RunningTrial, attempt: str) -> None:
@@ -158,6 +170,7 @@ class _RunningTrial:
     observer: Observer
     outcome: Outcome
     began: float
+    keeping: Keeping | None = None
     followers: list[Follower] = field(default_factory=list)
 
     def watch_until_over(self, limits: Limits) -> Failure | None:
@@ -214,6 +227,8 @@ class _RunningTrial:
         elif kind == "beat":
             stopped = frame.get("stopped") or []
             self.watch.take_stopped(message.node.name, [name for name in stopped if name in self.watch.ranks])
+        elif kind == "checkpoint" and self.keeping:
+            self.keeping.take(self.watch.ranks[frame["rank"]], message.payload)
         elif kind == "telemetry":
             self.observer.telemetry(message.node, {k: v for k, v in frame.items() if k != "frame"})
         return True

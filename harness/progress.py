@@ -44,13 +44,16 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def begin(self, trial: Trial, attempt: int) -> None:
-        """A trial starts."""
+    def begin(self, trial: Trial, attempt: int, recovery: int = 0, finished: int = 0) -> None:
+        """A trial starts, after so many epochs that are done."""
         self._trial, self._began, self._epoch, self._share = trial, time.monotonic(), 0, 0.0
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self._show(f"starting on {trial.nodes} node{'s' if trial.nodes > 1 else ''}{again}")
-        if attempt > 1:
-            self._print(f"[yellow]{trial.id}: trying again{again}")
+        after = f", goes on after epoch {finished}" if finished else ""
+        if recovery:
+            self._print(f"[yellow]{trial.id}: started again in place (recovery {recovery}){after}")
+        elif attempt > 1:
+            self._print(f"[yellow]{trial.id}: trying again{again}{after}")
 
     def event(self, rank: Rank, event: Event) -> None:
         """A rank printed an event; one worker speaks for all, since they go in step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 
@@ -29,11 +30,27 @@ TELEMETRY_COLUMNS = (
 
 _TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
 _TRIAL_TAIL = (
-    "model_parameters", "attempts", "left_out", "started_at", "startup_seconds", "train_seconds",
-    "validation_seconds", "total_seconds", "images",
+    "model_parameters", "attempts", "recovered", "continued_from_epoch", "left_out", "started_at", "startup_seconds",
+    "train_seconds", "validation_seconds", "total_seconds", "images",
     "images_per_second", *PHASE_KEYS, *TRAFFIC_KEYS, "worker_cpu_seconds", "server_cpu_seconds",
     "train_accuracy", "validation_accuracy", "best_validation_accuracy", "failure",
 )  # fmt: skip
+
+
+_TEXT = ("trial", "node", "time")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a trial came to its end: its starts, and what the last one went on from."""
+
+    attempts: int = 1
+    recoveries: int = 0
+    """Starts in place, of the same attempts."""
+    continued_from_epoch: int | None = None
+    startup_seconds: float | None = None
+    total_seconds: float = 0.0
+    """Both of the starts before the last, up to the checkpoint that was gone on from."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -59,18 +76,33 @@ def epoch_row(trial: Trial, rank: Rank, event: Event, moment: datetime) -> Row:
     }
 
 
+def epoch_row_of(cells: Row) -> Row:
+    """A row as it is read from epochs.csv, its numbers as they were."""
+    return {key: cell if key in _TEXT else _number(cell) for key, cell in cells.items()}
+
+
+def _number(cell: Cell) -> Cell:
+    with suppress(ValueError):
+        return int(str(cell))
+    with suppress(ValueError):
+        return float(str(cell))
+    return None
+
+
 def trial_row(
     placement: Placement,
     outcome: Outcome,
     epochs: Sequence[Row],
-    attempts: int,
+    course: Course,
     suspect: bool,
     left_out: Iterable[str] = (),
     model_parameters: float | None = None,
 ) -> Row:
     """One row of trials.csv, from the trial's rows of epochs.csv; `left_out` names the nodes in quarantine.
 
-    Times of an epoch are the slowest worker's: that is how long the cluster took. Phases are the mean over workers.
+    Times of an epoch are the slowest worker's: that is how long the cluster took. Phases are the mean over workers. A trial
+    that went on from a checkpoint has all its epochs, whichever start they are of, and the time to the checkpoint; what
+    was done after it and lost is nowhere.
     """
     trial = placement.trial
     train = _sum_of_slowest(epochs, "train_seconds")
@@ -81,6 +113,7 @@ def trial_row(
     validation = [
         float(row["validation_accuracy"]) for row in epochs if isinstance(row["validation_accuracy"], int | float)
     ]
+    started = [seconds for seconds in (course.startup_seconds, outcome.startup_seconds) if seconds is not None]
     status = "suspect" if outcome.status == "ok" and suspect else outcome.status
     return {
         "trial": trial.id,
@@ -92,13 +125,15 @@ def trial_row(
         "servers": len(placement.with_role("server")),
         **trial.parameters,
         "model_parameters": _whole(model_parameters),
-        "attempts": attempts,
+        "attempts": course.attempts,
+        "recovered": course.recoveries,
+        "continued_from_epoch": course.continued_from_epoch,
         "left_out": " ".join(sorted(left_out)) or None,
         "started_at": timestamp(outcome.started_at),
-        "startup_seconds": _rounded(outcome.startup_seconds),
+        "startup_seconds": _rounded(sum(started)) if started else None,
         "train_seconds": _rounded(train),
         "validation_seconds": _rounded(_sum_of_slowest(epochs, "validation_seconds")),
-        "total_seconds": _rounded(outcome.total_seconds),
+        "total_seconds": _rounded(course.total_seconds + outcome.total_seconds),
         "images": images,
         "images_per_second": _rounded(float(images) / train) if images and train else None,
         **{key: _rounded(_mean_worker(epochs, key)) for key in PHASE_KEYS},

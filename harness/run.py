@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.agent import Code
 from harness.console import err
+from harness.disk import write_json
 from harness.errors import BadInputError
 from harness.experiment import Experiment
 from harness.hold import Hold
@@ -23,7 +24,7 @@ from harness.plan import expand, largest, remaining
 from harness.preflight import fit_nodes, probe_nodes, require, warnings_of
 from harness.progress import Progress
 from harness.rates import Rates
-from harness.store import RunPaths, RunStore, new_run, open_run, run_name, write_json
+from harness.store import RunPaths, RunStore, new_run, open_run, run_name
 from harness.sweep import Policy, Sweep, check_programs
 from harness.transport import Session
 

@@ -3,32 +3,45 @@
 A row, once the trial's `trial.json` is there, is safe: `trial.json` is written last and atomically, and says how many rows
 the trial has in the other files. A run that is opened again keeps exactly the rows of the trials that have one and are whole;
 what a killed harness wrote of an unfinished trial is dropped, and a trial whose rows a failing disk lost is run again.
+
+An unfinished trial that has a checkpoint keeps the rows that belong to it, no more: `checkpoint.json`, too, is written last
+and atomically, and says how many those are.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
-from harness.errors import BadInputError, HarnessError
+from harness.checkpoints import Saved, read_saved, record_of
+from harness.disk import Table, append, guard, write_atomically, write_json
+from harness.errors import BadInputError
 from harness.rows import EPOCH_COLUMNS, RANK_COLUMNS, TELEMETRY_COLUMNS, Row, trial_columns
 
+How = Literal["attempt", "recovery"]
+"""As what an earlier start of a trial's ranks is kept."""
 
-class StoreError(HarnessError):
-    """The run directory cannot be written; what was written before is safe."""
 
-    exit_code = 1
+@dataclass(frozen=True)
+class Begun:
+    """A trial's start, and what it goes on from."""
+
+    attempts: int = 1
+    recoveries: int = 0
+    """Starts in place of the same attempts."""
+    saved: Saved | None = None
+    epochs: Sequence[Row] = ()
+    """Rows of the epochs that are done, as epochs.csv has them."""
+    telemetry: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -86,9 +99,17 @@ class RunPaths:
         """One trial's directory."""
         return self.root / "trials" / trial
 
-    def attempt(self, trial: str, attempt: int) -> Path:
-        """What an attempt that was not the last one left."""
-        return self.trial(trial) / f"attempt{attempt}"
+    def start(self, trial: str, how: How, number: int) -> Path:
+        """What a start of the ranks that was not the last one left: of an attempt, or of a recovery in place."""
+        return self.trial(trial) / f"{how}{number}"
+
+    def checkpoint(self, trial: str) -> Path:
+        """What an unfinished trial can go on from: checkpoint.json, and the weights it names."""
+        return self.trial(trial) / "checkpoint"
+
+    def checkpoint_record(self, trial: str) -> Path:
+        """The record that makes a checkpoint one."""
+        return self.checkpoint(trial) / "checkpoint.json"
 
     def trial_record(self, trial: str) -> Path:
         """The record that makes a trial finished."""
@@ -193,11 +214,11 @@ class RunStore:
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()
-        self._trials = _Table(paths.trials, trial_columns(parameters))
+        self._trials = Table(paths.trials, trial_columns(parameters))
         self._counted = {
-            "epochs": _Table(paths.epochs, EPOCH_COLUMNS),
-            "ranks": _Table(paths.ranks, RANK_COLUMNS),
-            "telemetry": _Table(paths.telemetry, TELEMETRY_COLUMNS),
+            "epochs": Table(paths.epochs, EPOCH_COLUMNS),
+            "ranks": Table(paths.ranks, RANK_COLUMNS),
+            "telemetry": Table(paths.telemetry, TELEMETRY_COLUMNS),
         }
         """Files of which a trial's record says how many rows it has in them."""
         self._repair()
@@ -211,27 +232,67 @@ class RunStore:
         """The status of every trial that has a record."""
         return {trial: str(record["row"]["status"]) for trial, record in self._records().items()}
 
-    def begin(self, trial: str, attempt: int = 1) -> None:
-        """Start a trial's (next) attempt: its rows go, and the logs of the attempt before move to `attempt<number>/`."""
+    def begin(self, trial: str, earlier: How | None = None, *, go_on: bool = False) -> Begun:
+        """Start a trial, or start it again: the files of the start before are then kept as what `earlier` says.
+
+        With `go_on` it goes on from its checkpoint if it has one that is whole; all other rows of it go.
+        """
         directory = self.paths.trial(trial)
-        self._discard({trial})
-        with _guard(directory):
-            if attempt == 1 and directory.exists():
+        saved = self._saved(trial) if go_on else None
+        with guard(directory):
+            self.paths.trial_record(trial).unlink(missing_ok=True)
+        self._cut_back({trial: saved})
+        with guard(directory):
+            if earlier is None and saved is None and directory.exists():
                 shutil.rmtree(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            files = [path for path in directory.iterdir() if path.is_file()]
-            if attempt > 1:
-                self.paths.attempt(trial, attempt - 1).mkdir()
+            self._set_aside(trial, earlier)
+        return Begun(
+            attempts=1 + self._earlier(trial, "attempt"),
+            recoveries=self._earlier(trial, "recovery"),
+            saved=saved,
+            epochs=_of(trial, self._counted["epochs"].read()) if saved else (),
+            telemetry=_of(trial, self._counted["telemetry"].read()) if saved else (),
+        )
+
+    def _earlier(self, trial: str, how: How) -> int:
+        """How many starts of a kind are kept."""
+        return len(list(self.paths.trial(trial).glob(f"{how}*")))
+
+    def _set_aside(self, trial: str, earlier: How | None) -> None:
+        """Move the files of the start before out of the way, also where a killed harness left some or had begun to."""
+        how = earlier or "attempt"
+        directory = self.paths.trial(trial)
+        moving = directory / ".moving"
+        files = [path for path in directory.iterdir() if path.is_file()]
+        if earlier or files or moving.exists():
+            moving.mkdir(exist_ok=True)
             for path in files:
-                path.replace(self.paths.attempt(trial, attempt - 1) / path.name)
+                path.replace(moving / path.name)
+            moving.rename(self.paths.start(trial, how, 1 + self._earlier(trial, how)))
+
+    def keep(self, trial: str, saved: Saved) -> None:
+        """Make a checkpoint what the trial goes on from: the rows reach the disk first, then the weights, then its record."""
+        for table in self._counted.values():
+            table.sync()
+        directory = self.paths.checkpoint(trial)
+        with guard(directory):
+            directory.mkdir(exist_ok=True)
+        for name, data in saved.files.items():
+            write_atomically(directory / name, data)
+        write_json(self.paths.checkpoint_record(trial), record_of(saved))
+        with guard(directory):
+            for path in directory.glob("*.npz"):
+                if path.name not in saved.files:
+                    path.unlink()
 
     def log(self, trial: str, rank: str, data: bytes) -> None:
         """Append to a rank's log."""
-        _append(self.paths.rank_log(trial, rank), data)
+        append(self.paths.rank_log(trial, rank), data)
 
     def event(self, trial: str, record: Mapping[str, Any]) -> None:
         """Append to a trial's raw events."""
-        _append(self.paths.trial_events(trial), json.dumps(record).encode() + b"\n")
+        append(self.paths.trial_events(trial), json.dumps(record).encode() + b"\n")
 
     def epoch(self, row: Row) -> None:
         """Append a row to epochs.csv."""
@@ -252,6 +313,8 @@ class RunStore:
             table.sync()
             rows[name] = sum(each["trial"] == trial for each in table.read())
         write_json(self.paths.trial_record(trial), {"row": row, "rows": rows, **detail})
+        if row["status"] != "failed":
+            shutil.rmtree(self.paths.checkpoint(trial), ignore_errors=True)
         self._trials.append(row)
         self._trials.sync()
 
@@ -273,110 +336,49 @@ class RunStore:
             self.paths.trial_record(trial).unlink()
         order = sorted((record["row"] for record in records.values()), key=lambda row: str(row["started_at"]))
         self._trials.rewrite(order)
+        unfinished = {str(row["trial"]) for found in rows.values() for row in found} - set(records)
+        saved = {trial: self._saved(trial) for trial in unfinished}
         for name, table in self._counted.items():
-            table.rewrite(row for row in rows[name] if row["trial"] in records)
+            table.rewrite(_kept(rows[name], name, saved))
 
-    def _discard(self, trials: set[str]) -> None:
-        for trial in trials:
-            with suppress(FileNotFoundError):
-                self.paths.trial_record(trial).unlink()
-        for table in (self._trials, *self._counted.values()):
+    def _saved(self, trial: str) -> Saved | None:
+        """The trial's checkpoint where it is whole: its weights as they were, and every row that belongs to it."""
+        try:
+            record = json.loads(self.paths.checkpoint_record(trial).read_text(encoding="utf-8"))
+            saved = read_saved(record, lambda name: (self.paths.checkpoint(trial) / name).read_bytes())
+            rows = {name: len(_cut(_of(trial, table.read()), name, saved)) for name, table in self._counted.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return saved if all(count == saved.rows.get(name, 0) for name, count in rows.items()) else None
+
+    def _cut_back(self, trials: Mapping[str, Saved | None]) -> None:
+        """Drop all rows of these trials but those that belong to the checkpoint that each goes on from."""
+        for name, table in {"trials": self._trials, **self._counted}.items():
             rows = table.read()
-            kept = [row for row in rows if row["trial"] not in trials]
+            kept = _kept(rows, name, trials)
             if len(kept) != len(rows):
                 table.rewrite(kept)
+
+
+def _of(trial: str, rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["trial"] == trial]
+
+
+def _kept(rows: Sequence[Row], name: str, trials: Mapping[str, Saved | None]) -> list[Row]:
+    """The rows of a file without those of `trials` that belong to no checkpoint, in their order."""
+    kept = [row for row in rows if row["trial"] not in trials]
+    for trial, saved in trials.items():
+        kept += _cut(_of(trial, rows), name, saved) if saved and name != "trials" else []
+    return kept
+
+
+def _cut(rows: Sequence[Row], name: str, saved: Saved) -> list[Row]:
+    """The rows of one trial that belong to its checkpoint."""
+    if name == "epochs":
+        return [row for row in rows if float(str(row["epoch"])) <= saved.checkpoint.epoch]
+    return list(rows[: saved.rows.get(name, 0)])
 
 
 def _is_whole(record: Mapping[str, Any], trial: str, counts: Mapping[str, Mapping[Any, int]]) -> bool:
     """Whether the files hold every row that a finished trial wrote to them."""
     return all(counts[name].get(trial, 0) == count for name, count in record.get("rows", {}).items())
-
-
-class _Table:
-    """A CSV with fixed columns, appended row by row."""
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._path = path
-        self._columns = columns
-
-    def read(self) -> list[Row]:
-        """All whole rows."""
-        return read_rows(self._path)
-
-    def rewrite(self, rows: Iterable[Row]) -> None:
-        """Replace the file at once."""
-        buffer = io.StringIO()
-        buffer.write(self._format(dict(zip(self._columns, self._columns, strict=True))))
-        for row in rows:
-            buffer.write(self._format(row))
-        write_atomically(self._path, buffer.getvalue().encode())
-
-    def append(self, row: Row) -> None:
-        """Add a row with one write."""
-        _append(self._path, self._format(row).encode())
-
-    def sync(self) -> None:
-        """Wait until what was appended is on the disk."""
-        with _guard(self._path), self._path.open("rb") as file:
-            os.fsync(file.fileno())
-
-    def _format(self, row: Mapping[str, Any]) -> str:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerow([_cell(row.get(column)) for column in self._columns])
-        return buffer.getvalue()
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    # A line break inside a cell would make a torn row look whole.
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def read_rows(path: Path) -> list[Row]:
-    """All whole rows of a CSV, every cell as its text; a torn last one is none."""
-    with suppress(FileNotFoundError):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        whole = text[: text.rfind("\n") + 1]
-        rows = csv.DictReader(io.StringIO(whole))
-        return [cast(Row, row) for row in rows if None not in row and None not in row.values()]
-    return []
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file at once. Raises StoreError."""
-    write_atomically(path, json.dumps(value, indent=2, default=str).encode() + b"\n")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, also after a crash, sees the old content or the new. Raises StoreError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _guard(path):
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
-def _append(path: Path, data: bytes) -> None:
-    with _guard(path), path.open("ab", buffering=0) as file:
-        if file.write(data) != len(data):
-            raise OSError(28, "No space left on device")
-
-
-class _guard:  # noqa: N801 - reads as a statement
-    """Turns what the file system says into a StoreError that names the path."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"cannot write {self._path}: {error.strerror or error}",
-                "free some space, then run the same sweep with --resume: finished trials are safe",
-            ) from error

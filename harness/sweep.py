@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.agent import Code
-from harness.dilation import undilated_event, undilated_outcome, undilated_sample
+from harness.checkpoints import Keeping
+from harness.dilation import undilated_outcome
 from harness.errors import BadInputError
-from harness.events import Event
 from harness.inventory import Cluster, Node
 from harness.launcher import Failure, Launcher, Outcome
-from harness.placement import PORTS, Placement, Rank, place_trial
+from harness.placement import PORTS, Placement, place_trial
 from harness.plan import Trial
 from harness.progress import Progress
 from harness.rates import Rates
-from harness.rows import Row, epoch_row, rank_rows, telemetry_row, throttled_during, timestamp, trial_row
-from harness.store import RunStore
+from harness.recorder import Recorder
+from harness.rows import Course, Row, rank_rows, throttled_during, timestamp, trial_row
+from harness.store import Begun, RunStore
 
 # A node that fails this often is left out of what follows.
 FAILURES_BEFORE_QUARANTINE = 2
@@ -32,6 +32,15 @@ class Policy:
 
     retries: int = 0
     fail_fast: bool = False
+    go_on: bool = False
+    """Whether trials that failed or were cut go on from their last checkpoint."""
+    recover_workers: int = 0
+    """How often an attempt is started again in place when a worker died."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether workers are asked for checkpoints."""
+        return self.go_on or self.recover_workers > 0
 
 
 @dataclass
@@ -67,18 +76,15 @@ class Sweep:
         return frozenset(node for node, count in self._failures.items() if count >= FAILURES_BEFORE_QUARANTINE)
 
     def _run_trial(self, trial: Trial, port: int) -> str:
-        attempt = 0
         self._earlier = []
-        while True:
-            attempt += 1
+        for attempt in range(self.policy.retries + 1):
             placement = self._place(trial, port)
-            row, outcome = self._attempt(placement, attempt)
+            row, outcome = self._attempt(placement, port, again=attempt > 0)
             if outcome.failure and outcome.failure.node in {node.name for node in self.cluster.nodes}:
                 self._note_failure(outcome.failure)
-            if outcome.status == "ok" or attempt > self.policy.retries:
-                return str(row["status"])
-            if outcome.failure:
-                self._earlier.append(asdict(outcome.failure))
+            if outcome.status == "ok":
+                break
+        return str(row["status"])
 
     def _place(self, trial: Trial, port: int) -> Placement:
         try:
@@ -86,6 +92,9 @@ class Sweep:
         except BadInputError:
             # Too few healthy ones: better a trial on a node that failed before than none.
             nodes = self.cluster.first(trial.nodes, excluding=self.unfit)
+        return self._placed(trial, nodes, port)
+
+    def _placed(self, trial: Trial, nodes: Sequence[Node], port: int) -> Placement:
         return place_trial(trial, nodes, port, self.code.hash, secrets.token_hex(16), self.rates)
 
     def _note_failure(self, failure: Failure) -> None:
@@ -95,17 +104,46 @@ class Sweep:
                 f"{failure.node} failed {FAILURES_BEFORE_QUARANTINE} times and is left out from now on"
             )
 
-    def _attempt(self, placement: Placement, attempt: int) -> tuple[Row, Outcome]:
+    def _attempt(self, placement: Placement, port: int, again: bool) -> tuple[Row, Outcome]:
+        """One attempt, with its recoveries in place: nodes stay, and go on from the last checkpoint."""
         trial = placement.trial
-        self.store.begin(trial.id, attempt)
-        self.progress.begin(trial, attempt)
+        begun = self.store.begin(trial.id, "attempt" if again else None, go_on=self.policy.go_on)
+        left = self.policy.recover_workers
+        while True:
+            recorder, outcome = self._start(placement, begun)
+            if not (left and outcome.failure and _is_recoverable(outcome.failure, placement)):
+                break
+            left -= 1
+            self._earlier.append(asdict(outcome.failure))
+            self.progress.warning(f"{trial.id}: {outcome.failure}")
+            placement = self._placed(trial, placement.nodes, port)
+            begun = self.store.begin(trial.id, "recovery", go_on=True)
+        row = self._finish(placement, begun, recorder, outcome)
+        if outcome.failure:
+            self._earlier.append(asdict(outcome.failure))
+        return row, outcome
+
+    def _start(self, placement: Placement, begun: Begun) -> tuple[Recorder, Outcome]:
+        """Start the ranks and see them to their end."""
+        saved = begun.saved
+        self.progress.begin(placement.trial, begun.attempts, begun.recoveries, saved.checkpoint.epoch if saved else 0)
         dilation = self.cluster.time_dilation
-        recorder = _Recorder(placement, self.store, self.progress, dilation)
-        outcome = undilated_outcome(self.launcher.run(placement, recorder), dilation)
+        recorder = Recorder(placement, self.store, self.progress, begun, dilation)
+        keeping = Keeping(recorder.checkpoint, saved.checkpoint if saved else None) if self.policy.keeps else None
+        return recorder, undilated_outcome(self.launcher.run(placement, recorder, keeping=keeping), dilation)
+
+    def _finish(self, placement: Placement, begun: Begun, recorder: Recorder, outcome: Outcome) -> Row:
+        trial, saved = placement.trial, begun.saved
+        left_out = self.quarantined - {node.name for node in placement.nodes}
+        course = Course(
+            attempts=begun.attempts,
+            recoveries=begun.recoveries,
+            continued_from_epoch=saved.checkpoint.epoch if saved else None,
+            startup_seconds=saved.startup_seconds if saved else None,
+            total_seconds=saved.total_seconds if saved else 0.0,
+        )
         suspect = throttled_during(recorder.samples)
-        used = {node.name for node in placement.nodes}
-        left_out = self.quarantined - used
-        row = trial_row(placement, outcome, recorder.epochs, attempt, suspect, left_out, recorder.model_parameters)
+        row = trial_row(placement, outcome, recorder.epochs, course, suspect, left_out, recorder.model_parameters)
         detail = {
             "started_at": timestamp(outcome.started_at),
             "placement": {rank.name: rank.node.name for rank in placement.ranks},
@@ -114,57 +152,19 @@ class Sweep:
             "batch_sizes": list(placement.batch_sizes),
             "failure": asdict(outcome.failure) if outcome.failure else None,
             "warnings": outcome.warnings,
-            "earlier_attempts": list(self._earlier),
+            "earlier_failures": list(self._earlier),
             "quarantined": sorted(self.quarantined),
         }
         for rank_row in rank_rows(placement, outcome):
             self.store.rank(rank_row)
         self.store.finish(trial.id, row, detail)
         self.progress.end(trial, outcome, row)
-        return row, outcome
+        return row
 
 
-class _Recorder:
-    """Writes what a running trial says to the run directory, and shows it."""
-
-    def __init__(self, placement: Placement, store: RunStore, progress: Progress, dilation: float) -> None:
-        self._dilation = dilation
-        self._trial = placement.trial
-        self._store = store
-        self._progress = progress
-        self.epochs: list[Row] = []
-        self.samples: list[Mapping[str, object]] = []
-        self.model_parameters: float | None = None
-
-    def output(self, rank: Rank, data: bytes) -> None:
-        self._store.log(self._trial.id, rank.name, data)
-
-    def event(self, rank: Rank, event: Event) -> None:
-        now = datetime.now(UTC)
-        record = {
-            "time": timestamp(now),
-            "role": rank.name,
-            "node": rank.node.name,
-            "event": event.kind,
-            **event.values,
-        }
-        self._store.event(self._trial.id, record)  # as it was said; rows and progress are of undilated time
-        event = undilated_event(event, self._dilation)
-        if event.kind == "ready":
-            self.model_parameters = event.number("parameters")
-        if event.kind == "epoch":
-            row = epoch_row(self._trial, rank, event, now)
-            self.epochs.append(row)
-            self._store.epoch(row)
-        self._progress.event(rank, event)
-
-    def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
-        sample = undilated_sample(sample, self._dilation)
-        self.samples.append(sample)
-        self._store.telemetry(telemetry_row(self._trial, node.name, sample, datetime.now(UTC)))
-
-    def warning(self, text: str) -> None:
-        self._progress.warning(text)
+def _is_recoverable(failure: Failure, placement: Placement) -> bool:
+    """Whether a worker's process ended, and no more than that: with its node or a server the trial's state went too."""
+    return failure.ended and failure.rank in {rank.name for rank in placement.with_role("worker")}
 
 
 def check_programs(programs: Sequence[str], directory: Path) -> None:

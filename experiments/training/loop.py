@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import schedule, sharding
+from .checkpoint import Keeper
 from .data import Dataset, Split
 from .network import Network
 from .options import Options
@@ -36,10 +37,12 @@ class Trainer:
         self._steps = sharding.steps_per_epoch(len(dataset.train.images), options.batch_size, store.workers)
         self._progress = Progress(store.rank, self._steps)
 
-    def run(self) -> None:
-        """Train and validate every epoch, with an `epoch` event after each."""
-        for epoch in range(1, self._options.epochs + 1):
+    def run(self, finished: int = 0) -> None:
+        """Train and validate every epoch after the `finished` ones, with an `epoch` event, and a checkpoint, after each."""
+        keeper = Keeper(self._store.rank, shared=self._store.shared)
+        for epoch in range(finished + 1, self._options.epochs + 1):
             self._epoch(epoch)
+            keeper.keep(epoch, self._network.weights)
 
     def _epoch(self, epoch: int) -> None:
         cost = Epoch(self._store.phases)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, options, sharding, stores
+from . import checkpoint, data, options, sharding, stores
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -42,6 +42,7 @@ def _work(chosen: options.Options) -> None:
     start = Start()
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
+    begun = checkpoint.beginning(architecture, chosen.seed)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
     sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
@@ -55,13 +56,12 @@ def _work(chosen: options.Options) -> None:
     start.imported()
     with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
-        weights = architecture.first_weights(chosen.seed)
-        buckets = store.buckets([array.size for array in weights.values()])
+        buckets = store.buckets([array.size for array in begun.weights.values()])
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
-        store.attach(network.lay_out(weights, buckets, by_parts=store.by_parts), shares)
+        store.attach(network.lay_out(begun.weights, buckets, by_parts=store.by_parts), shares)
         trainer = Trainer(chosen, dataset, network, store, shares)
         start.ready(rank=store.rank, workers=store.workers, model=chosen.model, parameters=architecture.parameters())
-        trainer.run()
+        trainer.run(begun.epoch)
         trained = network.weights()
         if chosen.save_weights and store.rank == 0:
             np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle

@@ -36,7 +36,7 @@ class Group:
             raise ProgramError(f"PyTorch has no store {kvstore}", f"use --kvstore with one of: {', '.join(KVSTORES)}")
         self.rank = int(os.environ.get("HARNESS_WORKER_RANK", "0"))
         self.workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
-        self._joined = kvstore != "none"
+        self.shared = self._joined = kvstore != "none"
         # DistributedDataParallel exchanges inside backward, and does not say what of that was waiting
         self.phases = Phases(in_turns=True, hidden=(PUSH, WAIT, PULL) if self._joined else ())
         if self._joined:

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from . import schedule, sharding
+from .checkpoint import Keeper
 from .data import Dataset
 from .options import Options
 from .phases import BACKWARD, DATA, FORWARD, UPDATE
@@ -37,10 +38,12 @@ class Trainer:
         self._validation_labels = torch.from_numpy(dataset.validation.labels[first:end].astype(np.int64))
         self._progress = Progress(group.rank, self._steps)
 
-    def run(self) -> None:
-        """Train and validate every epoch, with an `epoch` event after each."""
-        for epoch in range(1, self._options.epochs + 1):
+    def run(self, finished: int = 0) -> None:
+        """Train and validate every epoch after the `finished` ones, with an `epoch` event, and a checkpoint, after each."""
+        keeper = Keeper(self._group.rank, shared=self._group.shared)
+        for epoch in range(finished + 1, self._options.epochs + 1):
             self._epoch(epoch)
+            keeper.keep(epoch, self._network.weights)
 
     def _epoch(self, epoch: int) -> None:
         cost = Epoch(self._group.phases)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import data, options, sharding
+from . import checkpoint, data, options, sharding
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -42,6 +42,7 @@ def _work(chosen: options.Options) -> None:
         )
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
+    begun = checkpoint.beginning(architecture, chosen.seed)
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
     sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
@@ -58,10 +59,10 @@ def _work(chosen: options.Options) -> None:
     start.imported()
     with Group(chosen.kvstore) as group:
         shares = sharding.shares(os.environ, chosen.batch_size, group.workers, group.rank)
-        network = Network(architecture, dataset.side, dataset.deviation, architecture.first_weights(chosen.seed))
+        network = Network(architecture, dataset.side, dataset.deviation, begun.weights)
         trainer = Trainer(chosen, dataset, network, group, shares)
         start.ready(rank=group.rank, workers=group.workers, model=chosen.model, parameters=architecture.parameters())
-        trainer.run()
+        trainer.run(begun.epoch)
         trained = network.weights()
         if chosen.save_weights and group.rank == 0:
             np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from harness.console import err, out
+from harness.disk import write_atomically
 from harness.errors import BadInputError
 from harness.predict.figure import draw
 from harness.predict.fit import RANGE_PERCENTILES
@@ -19,7 +20,7 @@ from harness.predict.question import Question
 from harness.predict.terminal import forecast_json, forecast_text
 from harness.report.analysis import Analysis, analyse
 from harness.report.load import load_run
-from harness.store import RunPaths, write_atomically
+from harness.store import RunPaths
 
 
 def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.console import Group
 
+from harness.disk import write_atomically
 from harness.report.analysis import Analysis, analyse
 from harness.report.figures import write_figures
 from harness.report.load import RunData, load_run
 from harness.report.page import render_page
 from harness.report.terminal import summary_table
-from harness.store import RunPaths, write_atomically
+from harness.store import RunPaths
 
 __all__ = ["make_report", "summary"]
 

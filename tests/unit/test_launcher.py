@@ -13,12 +13,12 @@ import pytest
 from launch_parts import trial
 
 from harness.agent import Code
+from harness.disk import StoreError
 from harness.events import Event
 from harness.inventory import Cluster, Node
 from harness.launcher import Launcher, Limits, Outcome
 from harness.paths import EXPERIMENTS
 from harness.placement import Placement, Rank, place
-from harness.store import StoreError
 from harness.transport import Session
 
 FAST = Limits(stall=None, exit_grace=1, outage=3, silence=3, lease=10)

@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import store
+from harness import disk, store
+from harness.checkpoints import Checkpoint, Saved
+from harness.disk import StoreError
 from harness.errors import BadInputError
-from harness.store import RunPaths, RunStore, StoreError, open_run
+from harness.store import RunPaths, RunStore, open_run
 
 TRIALS = ("n01-r1", "n02-r1", "n03-r1")
-FILES = ("trials.csv", "epochs.csv", "ranks.csv", "telemetry.csv", *(f"trials/{trial}/trial.json" for trial in TRIALS))
+EPOCHS = 3
+WITHOUT = "n02-r1"  # has no checkpoints
+STATUS = {"n01-r1": "ok", "n02-r1": "ok", "n03-r1": "failed"}
+FILES = (
+    "trials.csv",
+    "epochs.csv",
+    "ranks.csv",
+    "telemetry.csv",
+    *(f"trials/{trial}/trial.json" for trial in TRIALS),
+    "trials/n03-r1/checkpoint/checkpoint.json",
+    "trials/n03-r1/checkpoint/epoch2.npz",
+)
 
 
 class KilledError(BaseException):
     """The harness was killed: nothing of it runs any more."""
 
 
-def work(paths: RunPaths) -> None:
-    """A sweep, or the rest of one: what `harness sweep --resume` does with the store."""
+def work(paths: RunPaths, go_on: bool = True) -> None:
+    """A sweep, or the rest of one: what `harness sweep --resume --continue` does with the store."""
     run = RunStore(paths, ["batch_size"])
     try:
         done = run.finished()
         for number, trial in enumerate(TRIALS, 1):
             if trial in done:
                 continue
-            run.begin(trial)
-            for epoch in range(1, 3):
+            begun = run.begin(trial, go_on=go_on)
+            for epoch in range(begun.saved.checkpoint.epoch + 1 if begun.saved else 1, EPOCHS + 1):
                 run.epoch(
                     {"trial": trial, "nodes": number, "epoch": epoch, "train_seconds": 0.1 * epoch, "node": 'a, "b"'}
                 )
                 run.telemetry({"trial": trial, "node": "node01", "load_1m": epoch})
                 run.log(trial, "worker0", b"x")
+                if epoch < EPOCHS and trial != WITHOUT:
+                    rows = {"epochs": epoch, "telemetry": epoch}
+                    run.keep(trial, Saved(Checkpoint(epoch, {"": b"weights %d" % epoch}), rows, 1.0, 2.0, None))
             run.rank({"trial": trial, "nodes": number, "role": "worker", "rank": 0, "cpu_seconds": 1.5})
-            row = {"trial": trial, "status": "ok", "started_at": f"2026-01-01T00:00:0{number}Z", "batch_size": 64}
+            row = {
+                "trial": trial,
+                "status": STATUS[trial],
+                "started_at": f"2026-01-01T00:00:0{number}Z",
+                "batch_size": 64,
+            }
             run.finish(trial, {**row, "failure": None}, {})
     finally:
         run.close()
@@ -60,7 +83,7 @@ def paths_of(paths: RunPaths) -> tuple[Path, ...]:
 def fast_disk() -> Iterator[None]:
     """What is tested here is not the disk's speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.os, "fsync", lambda _: None)
+        patch.setattr(disk.os, "fsync", lambda _: None)
         yield
 
 
@@ -74,7 +97,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 def test_every_trial_is_there_once(whole: RunPaths) -> None:
     rows = list(csv.DictReader(whole.trials.read_text().splitlines()))
     assert [row["trial"] for row in rows] == list(TRIALS)
-    assert len(whole.epochs.read_text().splitlines()) == 1 + 6
+    assert len(whole.epochs.read_text().splitlines()) == 1 + len(TRIALS) * EPOCHS
+    assert [trial for trial in TRIALS if whole.checkpoint(trial).exists()] == ["n03-r1"]  # the failed one
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -120,7 +144,7 @@ def test_a_run_of_a_harness_that_kept_no_ranks_is_resumed(whole: RunPaths, tmp_p
 def writing_up_to(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the store write so many bytes in all; the write that goes beyond is torn and kills."""
     left = budget
-    append, replace = store._append, store.write_atomically
+    append, replace = disk.append, disk.write_atomically
 
     def counted(real: Callable[[Path, bytes], None], tear: bool) -> Callable[[Path, bytes], None]:
         def write(path: Path, data: bytes) -> None:
@@ -134,8 +158,9 @@ def writing_up_to(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return write
 
-    monkeypatch.setattr(store, "_append", counted(append, tear=True))
-    monkeypatch.setattr(store, "write_atomically", counted(replace, tear=False))
+    for module in (disk, store):
+        monkeypatch.setattr(module, "append", counted(append, tear=True))
+        monkeypatch.setattr(module, "write_atomically", counted(replace, tear=False))
 
 
 def test_a_harness_killed_at_any_byte_it_writes_is_resumed_without_loss(
@@ -162,6 +187,69 @@ def test_a_harness_killed_at_any_byte_it_writes_is_resumed_without_loss(
     assert budget > 500
 
 
+def killed_before_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store change the disk so many times, in whatever way; the next time kills."""
+    left = number
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def change(*arguments: Any, **options: Any) -> object:
+            nonlocal left
+            if left == 0:
+                raise KilledError
+            left -= 1
+            return real(*arguments, **options)
+
+        return change
+
+    for name in ("unlink", "replace", "rename", "mkdir", "rmdir"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+    for module in (disk, store):
+        monkeypatch.setattr(module, "append", counted(disk.append))
+
+
+def start_again(paths: RunPaths) -> None:
+    """A sweep whose second trial is tried three times: it fails in epoch 2, then in epoch 3."""
+    run = RunStore(paths, [])
+    try:
+        for attempt in range(3):
+            begun = run.begin("t", "attempt" if attempt else None, go_on=True)
+            first = begun.saved.checkpoint.epoch + 1 if begun.saved else 1
+            for epoch in range(first, EPOCHS + 1):
+                run.log("t", "worker0", b"x")
+                run.epoch({"trial": "t", "epoch": epoch})
+                if epoch == attempt + 2:
+                    break  # it failed: the row is there, the checkpoint is not
+                run.keep("t", Saved(Checkpoint(epoch, {"": b"w"}), {"epochs": epoch, "telemetry": 0}, 1.0, 2.0, None))
+        run.finish("t", {"trial": "t", "status": "ok", "started_at": "2026-01-01T00:00:00Z"}, {})
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize("sweep", [work, start_again])
+def test_a_harness_killed_between_any_two_changes_of_the_disk_is_resumed_without_loss(
+    sweep: Callable[[RunPaths], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through = RunPaths(tmp_path / "through")
+    through.root.mkdir()
+    sweep(through)
+    for steps in itertools.count(1):
+        paths = RunPaths(tmp_path / str(steps))
+        paths.root.mkdir()
+        killed = 0
+        for again in (0, 1):  # and the resumed one is killed as well, a little later in its own course
+            with monkeypatch.context() as patch:
+                killed_before_step(steps + 7 * again, patch)
+                try:
+                    sweep(paths)
+                except KilledError:
+                    killed += 1
+        sweep(paths)
+        assert contents(paths) == contents(through), f"killed before step {steps}"
+        if not killed:
+            break
+    assert steps > 40
+
+
 def test_a_second_harness_is_told_who_writes(tmp_path: Path) -> None:
     first = RunStore(RunPaths(tmp_path), [])
     with pytest.raises(BadInputError, match=r"is being written by process \d+"):
@@ -173,15 +261,44 @@ def test_a_second_harness_is_told_who_writes(tmp_path: Path) -> None:
 def test_the_logs_of_a_failed_attempt_are_kept(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path)
     run = RunStore(paths, [])
-    run.begin("t", 1)
+    run.begin("t")
     run.log("t", "worker0", b"first")
     run.epoch({"trial": "t", "epoch": 1})
-    run.begin("t", 2)
+    begun = run.begin("t", "attempt")
     run.log("t", "worker0", b"second")
     run.close()
+    assert (begun.attempts, begun.recoveries, begun.saved) == (2, 0, None)
     assert paths.rank_log("t", "worker0").read_bytes() == b"second"
-    assert (paths.attempt("t", 1) / "worker0.log").read_bytes() == b"first"
+    assert (paths.start("t", "attempt", 1) / "worker0.log").read_bytes() == b"first"
     assert len(paths.epochs.read_text().splitlines()) == 1
+
+
+def saved(epoch: int, rows: int) -> Saved:
+    return Saved(Checkpoint(epoch, {"": b"w"}), {"epochs": rows, "telemetry": 1}, 1.0, 2.0, 61706)
+
+
+def test_a_trial_goes_on_with_the_rows_of_its_checkpoint_and_no_others(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    run = RunStore(paths, [])
+    run.begin("t")
+    for epoch in (1, 2):
+        for rank in (0, 1):
+            run.epoch({"trial": "t", "rank": rank, "epoch": epoch, "train_seconds": 0.1})
+        run.telemetry({"trial": "t", "load_1m": epoch})
+        if epoch == 1:
+            run.keep("t", saved(1, 2))
+    run.finish("t", {"trial": "t", "status": "failed", "started_at": "2026-01-01T00:00:00Z"}, {})
+    begun = run.begin("t", "recovery", go_on=True)
+    assert (begun.attempts, begun.recoveries, begun.saved) == (1, 1, saved(1, 2))
+    assert [(row["epoch"], row["rank"]) for row in begun.epochs] == [("1", "0"), ("1", "1")]
+    assert [row["load_1m"] for row in begun.telemetry] == ["1"]
+    assert run.finished() == {}
+    run.close()
+    run = RunStore(paths, [])  # resumed without --continue: from the start
+    begun = run.begin("t")
+    assert (begun.attempts, begun.saved, len(paths.epochs.read_text().splitlines())) == (1, None, 1)
+    assert not paths.checkpoint("t").exists()
+    run.close()
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

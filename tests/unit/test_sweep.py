@@ -61,7 +61,7 @@ def test_a_node_that_fails_twice_is_left_out_and_the_rows_tell(tmp_path: Path) -
         ("n01-r1", "ok", "1", "a"),
     ]
     record = json.loads((tmp_path / "trials" / "n02-r1" / "trial.json").read_text())
-    assert [failure["node"] for failure in record["earlier_attempts"]] == ["a", "a"]
+    assert [failure["node"] for failure in record["earlier_failures"]] == ["a", "a"]
     assert (tmp_path / "trials" / "n02-r1" / "attempt2" / "scheduler0.log").read_text() == "said\n"
 
 

@@ -72,6 +72,9 @@ class Store(ABC):
     """Where the training's time goes. The store laps what is its own, and the end of backward where it alone knows that;
     it tells nothing of what it leaves to MXNet's threads (`hidden`)."""
 
+    shared: ClassVar[bool] = True
+    """Whether all workers train one model, so that worker 0's values at an epoch's end stand for everybody's."""
+
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """Say how the model's arrays are to be laid out: how many consecutive ones share one flat buffer.
 

@@ -20,6 +20,7 @@ class NoStore(Store):
     """
 
     name = "none"
+    shared = False
 
     def __init__(self) -> None:
         self.rank = int(os.environ.get("HARNESS_WORKER_RANK", "0"))
