@@ -36,6 +36,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, NoReturn
 
 Json = dict[str, Any]
@@ -563,7 +564,8 @@ class Followed:
         with contextlib.suppress(OSError):
             found = os.stat(self._checkpoint, follow_symlinks=False)  # noqa: PTH116 - several times a second
             version = (found.st_ino, found.st_mtime_ns)
-            if version == self._sent or not 0 < found.st_size <= LARGEST_CHECKPOINT_BYTES:
+            fit = S_ISREG(found.st_mode) and 0 < found.st_size <= LARGEST_CHECKPOINT_BYTES
+            if version == self._sent or not fit:
                 return
             with os.fdopen(os.open(self._checkpoint, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 data = file.read(LARGEST_CHECKPOINT_BYTES)

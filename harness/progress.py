@@ -83,7 +83,7 @@ class Progress:
         self._trial = None
         if outcome.status == "ok":
             rate, accuracy = row["images_per_second"], row["validation_accuracy"]
-            facts = [f"{outcome.total_seconds:.1f} s"]
+            facts = [f"{row['total_seconds']:.1f} s"]
             facts += [f"{rate:.0f} images/s"] if isinstance(rate, int | float) else []
             facts += [f"validation accuracy {accuracy:.2%}"] if isinstance(accuracy, float) else []
             mark = "[yellow]suspect[/]" if row["status"] == "suspect" else "[green]ok[/]"

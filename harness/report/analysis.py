@@ -64,6 +64,8 @@ _TRIAL_NUMBERS = (
     "nodes",
     "repeat",
     "attempts",
+    "recovered",
+    "continued_from_epoch",
     "workers",
     "startup_seconds",
     "train_seconds",
@@ -375,6 +377,14 @@ def _partial_notes(trials: pd.DataFrame, epochs: pd.DataFrame, facts: Facts) -> 
     again = list(trials["trial"][trials["attempts"] > 1])
     if again:
         notes.append(f"Needed more than one attempt: {', '.join(again)}.")
+    recovered = list(trials["trial"][trials["recovered"] > 0])
+    if recovered:
+        notes.append(f"Started again in place after a worker had died: {', '.join(recovered)}.")
+    continued = list(trials["trial"][trials["continued_from_epoch"].notna()])
+    if continued:
+        notes.append(
+            f"Went on from a checkpoint; times are sums over the starts without what was lost: {', '.join(continued)}."
+        )
     for nodes, rows in trials[trials["left_out"] != ""].groupby("left_out"):
         notes.append(f"Ran on other nodes, with {nodes} left out after failures: {', '.join(rows['trial'])}.")
     missing = sorted(set(facts.planned_nodes) - set(trials["nodes"]))

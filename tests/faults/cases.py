@@ -30,6 +30,8 @@ LEASE_SECONDS = Limits.lease + 10
 FLOOD_BYTES = 100_000_000
 MANY = 200
 MANY_SECONDS = 15
+GOES_ON_EPOCHS = 12
+GOES_ON_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,30 @@ def _killed_in_training(rig: Rig, role: str, number: str, words: str) -> Result:
     at = time.time()
     kill(rig.rank(role, number))
     return failed(running, at, words, 5)
+
+
+@case("kill -9 of a worker in epoch 4, trial continued (MXNet)")
+def continued(rig: Rig) -> Result:
+    return _goes_on(rig, ("--continue", "--retries", "1"), {"attempts": "2", "recovered": "0"})
+
+
+@case("kill -9 of a worker in epoch 4, recovered in place (MXNet)", short=True)
+def recovered(rig: Rig) -> Result:
+    return _goes_on(rig, ("--recover-workers", "1"), {"attempts": "1", "recovered": "1"})
+
+
+def _goes_on(rig: Rig, options: tuple[str, ...], promised: dict[str, str]) -> Result:
+    running = rig.train(*options, epochs=GOES_ON_EPOCHS)
+    running.trained(epoch=3)
+    kill(rig.rank("worker", "1"))
+    result = succeeded(running, GOES_ON_SECONDS)
+    row = running.rows("trials.csv")[0]
+    after = row["continued_from_epoch"]
+    held = result.as_promised and row["status"] == "ok" and after.isdigit() and int(after) >= 2
+    held = held and all(row[column] == value for column, value in promised.items())
+    told = ", ".join(f"{column} {row[column]}" for column in promised)
+    outcome = f"{result.outcome}, went on after epoch {after}, {told}"
+    return Result(outcome, held, None, None, result.left, running.epochs_lost(GOES_ON_EPOCHS), GOES_ON_SECONDS)
 
 
 @case("kill -9 of the harness", short=True)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -72,11 +73,11 @@ class Rig:
             "--telemetry", "1", *options, "--", "python", str(WORK), *program,
         )  # fmt: skip
 
-    def train(self) -> Running:
-        """Start a sweep of one long trial of real training."""
+    def train(self, *options: str, epochs: int = 400) -> Running:
+        """Start a sweep of one trial of real training."""
         return self.harness(
             "sweep", "experiments/quickstart.yaml", "-i", str(self.inventory), "-o", str(self.results),
-            "-n", str(len(self.nodes)), "--set", "epochs=400", "-q",
+            "-n", str(len(self.nodes)), "--set", f"epochs={epochs}", "-q", *options,
         )  # fmt: skip
 
     def ranks(self) -> list[Process]:
@@ -204,15 +205,15 @@ class Running:
 
         wait_for(look, START_SECONDS, "output of all workers")
 
-    def trained(self) -> None:
-        """Wait until an epoch is over on a worker."""
+    def trained(self, epoch: int = 1) -> None:
+        """Wait until an epoch is over on every worker."""
 
         def look() -> bool:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the harness ended: {self.output}")
-            return any('"epoch"' in p.read_text() for p in self.directory.glob("trials/*/events.jsonl"))
+            return len([row for row in self.rows("epochs.csv") if row["epoch"] == str(epoch)]) == len(self._rig.nodes)
 
-        wait_for(look, 2 * START_SECONDS, "an epoch")
+        wait_for(look, 2 * START_SECONDS, f"epoch {epoch}")
 
     def signal(self, number: int) -> None:
         """Signal the harness."""
@@ -236,17 +237,24 @@ class Running:
 
     def detected_at(self) -> float | None:
         """When the launcher knew of the failure, by its own record."""
-        for table in self.directory.glob("trials.csv"):
-            for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()):
-                began = datetime.fromisoformat(row["started_at"]).timestamp()
-                return began + float(row["total_seconds"])
+        for row in self.rows("trials.csv"):
+            return datetime.fromisoformat(row["started_at"]).timestamp() + float(row["total_seconds"])
         return None
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """The rows of a CSV so far."""
+        table = self.directory / name
+        return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.exists() else []
 
     def failure(self) -> str:
         """What trials.csv says of the failure."""
-        for row in csv.DictReader((self.directory / "trials.csv").read_text(encoding="utf-8").splitlines()):
-            return row["failure"]
-        return "no row"
+        return next((row["failure"] for row in self.rows("trials.csv")), "no row")
+
+    def epochs_lost(self, epochs: int) -> int:
+        """Rows of epochs.csv that a trial of so many epochs should have and has not, or has twice."""
+        found = Counter((row["rank"], row["epoch"]) for row in self.rows("epochs.csv"))
+        due = Counter((str(rank), str(epoch)) for rank in range(len(self._rig.nodes)) for epoch in range(1, epochs + 1))
+        return (found - due).total() + (due - found).total()
 
     def rows_lost(self) -> int:
         """Numbered lines that are missing or doubled in a log, and epochs that a log has and epochs.csv has not."""

@@ -254,6 +254,37 @@ def test_output_is_followed_from_any_byte_and_forgotten_when_all_is_collected(be
     assert not bench.directory.parent.parent.exists()
 
 
+def test_a_checkpoint_is_sent_whole_whenever_it_is_another_and_before_the_end(bench: Bench) -> None:
+    script = (
+        "cat resume.npz; for n in 1 2; do echo $n > .new; mv .new checkpoint.npz; sleep 1; done; "
+        "ln -sf /etc/passwd checkpoint.npz; sleep 1; rm checkpoint.npz; echo 3 > .new; mv .new checkpoint.npz"
+    )
+    request = bench.request(
+        ["sh", "-c", script],
+        checkpoint={"file": "checkpoint.npz", "ranks": ["worker0"]},
+        resume={"file": "resume.npz", "bytes": {"worker0": 300_000}},
+    )
+    with streaming("run", request) as process:
+        process.stdin.write(b"r" * 300_000)  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+        heard: dict[str, list[bytes]] = {}
+        for frame, payload in frames(process):
+            heard.setdefault(frame["frame"], []).append(payload)
+            if frame["frame"] == "exit":
+                break
+    assert heard["checkpoint"] == [b"1\n", b"2\n", b"3\n"]
+    assert b"".join(heard["output"]) == b"r" * 300_000
+
+
+def test_a_request_that_is_cut_starts_nothing(bench: Bench) -> None:
+    request = bench.request(["true"], resume={"file": "resume.npz", "bytes": {"worker0": 10}})
+    with streaming("run", request) as process:
+        process.stdin.write(b"short")  # type: ignore[union-attr]
+        process.stdin.close()  # type: ignore[union-attr]
+        assert [frame["frame"] for frame, _ in frames(process)] == ["error"]
+    assert not bench.directory.exists()
+
+
 def test_a_flood_does_not_keep_the_lease_from_renewal(bench: Bench) -> None:
     flood = "import sys\nfor _ in range(30): sys.stdout.write('x' * 10**6)"
     with streaming("run", bench.request([sys.executable, "-c", flood], lease_seconds=5.0)) as process:

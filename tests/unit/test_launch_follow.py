@@ -81,6 +81,8 @@ def followed(*connections: Sequence[bytes]) -> tuple[list[Message], Scripted]:
         frame(b"x", frame="output", rank=None, offset=0),
         frame(b"x", frame="output", rank="worker0", offset=-5),
         frame(b"x", frame="output", rank="worker0", offset=12345),
+        frame(b"x", frame="checkpoint", rank="worker0"),  # nobody asked
+        frame(b"x", frame="checkpoint", rank="../worker0"),
         frame(frame="exit", rank="../worker0", reason="exit"),
         frame(frame="exit", rank="worker0"),
         frame(frame="exit", rank="worker0", reason="exit", code="0"),

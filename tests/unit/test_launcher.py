@@ -13,6 +13,7 @@ import pytest
 from launch_parts import trial
 
 from harness.agent import Code
+from harness.checkpoints import Checkpoint, Keeping
 from harness.disk import StoreError
 from harness.events import Event
 from harness.inventory import Cluster, Node
@@ -133,6 +134,19 @@ def test_silence_and_time_have_limits(bench: Bench) -> None:
     assert "time limit of 2 s" in str(outcome.failure) or "ended at the time limit" in str(outcome.failure)
 
 
+def test_checkpoints_are_fetched_and_workers_begin_with_one(bench: Bench) -> None:
+    taken: list[tuple[str, bytes]] = []
+    keeping = Keeping(lambda rank, data: taken.append((rank.name, data)), Checkpoint(1, {"": b"x" * 300_000}))
+    script = "cat $HARNESS_RESUME_FROM | wc -c; echo $HARNESS_WORKER_RANK > .new; mv .new $HARNESS_CHECKPOINT"
+    launcher = Launcher(bench.session, bench.code.hash, "R", FAST)
+    heard = Heard()
+    placement = bench.placement(worker0=script, worker1=script, server0="echo ${HARNESS_CHECKPOINT:-none}")
+    outcome = launcher.run(placement, heard, expects_events=False, keeping=keeping)
+    assert outcome.status == "ok"
+    assert sorted(taken) == [("worker0", b"0\n"), ("worker1", b"1\n")]
+    assert heard.said == {"server0": b"none\n", "worker0": b"300000\n", "worker1": b"300000\n"}
+
+
 class Full(Heard):
     """A controller whose disk is full."""
 
@@ -168,6 +182,13 @@ def test_threads_and_descriptors_do_not_pile_up(bench: Bench) -> None:
     for _ in range(3):
         assert bench.run(Heard()).status == "ok"
     deadline = time.monotonic() + 10
-    while held() != before and time.monotonic() < deadline:  # a thread that was told to end needs a processor to do so
+    while (
+        not _within(held(), before) and time.monotonic() < deadline
+    ):  # a thread told to end needs a processor to do so
         time.sleep(0.1)
-    assert held() == before
+    assert _within(held(), before)
+
+
+def _within(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Not more than before, when the first run's last thread may itself have been on its way out."""
+    return now[0] <= before[0] and now[1] <= before[1]

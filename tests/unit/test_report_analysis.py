@@ -163,7 +163,14 @@ def test_a_retried_trial_counts_its_last_rows() -> None:
 def test_retries_and_nodes_left_out_are_told() -> None:
     analysis = example(trial(1), trial(2, attempts=2, left_out="pi3 pi4"))
     assert "Needed more than one attempt: n02-r1." in analysis.notes
+    assert not any("checkpoint" in note or "in place" in note for note in analysis.notes)
     assert "Ran on other nodes, with pi3 pi4 left out after failures: n02-r1." in analysis.notes
+
+
+def test_what_went_on_from_a_checkpoint_is_told() -> None:
+    analysis = example(trial(1), trial(2, recovered=1, continued_from_epoch=3))
+    assert "Started again in place after a worker had died: n02-r1." in analysis.notes
+    assert any(note.startswith("Went on from a checkpoint") and note.endswith(": n02-r1.") for note in analysis.notes)
 
 
 def test_bytes_of_a_shared_loopback_are_nobodys() -> None:

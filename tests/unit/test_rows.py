@@ -12,7 +12,10 @@ from harness.launcher import End, Outcome
 from harness.rows import (
     RANK_COLUMNS,
     TELEMETRY_COLUMNS,
+    Course,
+    Row,
     epoch_row,
+    epoch_row_of,
     rank_rows,
     telemetry_row,
     throttled_during,
@@ -76,6 +79,21 @@ def test_a_trial_has_the_mean_workers_phases_and_the_roles_processor_time() -> N
         )
     ]
     ends = {"server0": end(cpu_seconds=5.0), "worker0": end(), "worker1": end()}
-    row = trial_row(placement(), Outcome("ok", WHEN, ends=ends), rows, 1, False)
+    row = trial_row(placement(), Outcome("ok", WHEN, ends=ends), rows, Course(), False)
     assert (row["forward_seconds"], row["push_seconds"], row["packets_sent"]) == (4.0, None, 60)
     assert (row["worker_cpu_seconds"], row["server_cpu_seconds"]) == (7.0, 5.0)
+
+
+def test_a_continued_trial_has_the_times_of_all_its_starts() -> None:
+    course = Course(attempts=2, continued_from_epoch=3, startup_seconds=2.0, total_seconds=30.0)
+    outcome = Outcome("ok", WHEN, startup_seconds=2.5, total_seconds=12.0)
+    row = trial_row(placement(), outcome, [], course, False)
+    assert (row["attempts"], row["recovered"], row["continued_from_epoch"]) == (2, 0, 3)
+    assert (row["startup_seconds"], row["total_seconds"]) == (4.5, 42.0)
+
+
+def test_a_row_is_read_from_the_csv_with_its_numbers() -> None:
+    values = {"rank": 0, "epoch": 1, "train_seconds": 0.1 + 0.2, "steps": 7}
+    row = epoch_row(trial(), placement().ranks[0], Event("epoch", values), WHEN)
+    cells: Row = {key: "" if cell is None else str(cell) for key, cell in row.items()}
+    assert epoch_row_of(cells) == row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from launch_parts import CLUSTER, trial
 from rich.console import Console
 
 from harness.agent import Code
+from harness.checkpoints import Keeping
 from harness.errors import BadInputError
+from harness.events import Event
 from harness.launcher import Failure, Observer, Outcome
 from harness.placement import Placement
 from harness.progress import Progress
@@ -63,6 +66,80 @@ def test_a_node_that_fails_twice_is_left_out_and_the_rows_tell(tmp_path: Path) -
     record = json.loads((tmp_path / "trials" / "n02-r1" / "trial.json").read_text())
     assert [failure["node"] for failure in record["earlier_failures"]] == ["a", "a"]
     assert (tmp_path / "trials" / "n02-r1" / "attempt2" / "scheduler0.log").read_text() == "said\n"
+
+
+class Recovering(Launches):
+    """Worker 1's process ends in epoch 2, so often; every epoch leaves a checkpoint."""
+
+    def __init__(self, failures: int, *, ended: bool = True) -> None:
+        super().__init__()
+        self.failures = failures
+        self.ended = ended
+        self.began_after: list[int] = []
+
+    def run(self, placement: Placement, observer: Observer, **options: object) -> Outcome:
+        outcome = super().run(placement, observer)
+        keeping = options["keeping"]
+        assert isinstance(keeping, Keeping)
+        finished = keeping.begin.epoch if keeping.begin else 0
+        self.began_after.append(finished)
+        workers = placement.with_role("worker")
+        last = 2 if self.failures else 3
+        for epoch in range(finished + 1, last + 1):
+            for number, worker in enumerate(workers):
+                observer.event(worker, Event("epoch", {"rank": number, "epoch": epoch, "train_seconds": 1.0}))
+            if epoch < last:
+                data = b"weights %d" % epoch
+                said = {
+                    "rank": 0,
+                    "epoch": epoch,
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "shared": True,
+                    "bytes": 9,
+                }
+                observer.event(workers[0], Event("checkpoint", said))
+                keeping.take(workers[0], data)
+        if self.failures:
+            self.failures -= 1
+            failure = Failure("worker1", "b", "was killed by SIGKILL", (), self.ended)
+            outcome.status, outcome.failure = "failed", failure
+        return outcome
+
+
+def test_a_dead_worker_is_recovered_in_place_from_the_last_epoch(tmp_path: Path) -> None:
+    launches = Recovering(failures=2)
+    made, rows = sweep(tmp_path, launches, Policy(recover_workers=2), 2)
+    assert launches.placed == [["a", "b"]] * 3
+    assert launches.began_after == [0, 1, 1]
+    assert made.quarantined == frozenset()
+    assert [rows[0][key] for key in ("status", "attempts", "recovered", "continued_from_epoch")] == [
+        "ok",
+        "1",
+        "2",
+        "1",
+    ]
+    assert rows[0]["train_seconds"] == "3"
+    epochs = list(csv.DictReader((tmp_path / "epochs.csv").read_text().splitlines()))
+    assert [(row["epoch"], row["rank"]) for row in epochs] == [(e, r) for e in "123" for r in "01"]
+    record = json.loads((tmp_path / "trials" / "n02-r1" / "trial.json").read_text())
+    assert [failure["rank"] for failure in record["earlier_failures"]] == ["worker1", "worker1"]
+    assert (tmp_path / "trials" / "n02-r1" / "recovery2" / "scheduler0.log").read_text() == "said\n"
+    assert not (tmp_path / "trials" / "n02-r1" / "checkpoint").exists()
+
+
+def test_recoveries_are_used_up_and_a_lost_node_is_not_recovered(tmp_path: Path) -> None:
+    _, rows = sweep(tmp_path, Recovering(failures=3), Policy(recover_workers=2), 2)
+    assert (rows[0]["status"], rows[0]["recovered"]) == ("failed", "2")
+    (tmp_path / "lost").mkdir()
+    launches = Recovering(failures=1, ended=False)
+    _, rows = sweep(tmp_path / "lost", launches, Policy(recover_workers=2, retries=1, go_on=True), 2)
+    assert launches.began_after == [0, 1]
+    assert [rows[0][key] for key in ("status", "attempts", "recovered", "continued_from_epoch")] == [
+        "ok",
+        "2",
+        "0",
+        "1",
+    ]
 
 
 def test_too_few_healthy_nodes_are_used_all_the_same(tmp_path: Path) -> None:
