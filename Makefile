@@ -90,6 +90,10 @@ test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the whole test s
 bench: setup virtual-packages ## Measure the project's promises on virtual nodes (as root): one table, and build/bench.json
 	$(BIN)/python -m tests.bench $(BENCH_ARGUMENTS)
 
+.PHONY: results
+results: setup virtual-packages ## Make the published results again (as root, about 90 minutes, taken up where it was stopped)
+	$(BIN)/python -m tests.bench.publish $(RESULTS_ARGUMENTS)
+
 .PHONY: faults
 faults: setup virtual-packages ## Make every fault happen on four virtual nodes (as root) and print what came of it
 	trap '$(BIN)/harness cluster down --name faults' EXIT; \
