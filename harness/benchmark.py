@@ -18,6 +18,8 @@ from harness.store import RunPaths, open_run
 _NEEDED = ("batch_size", "kvstore")
 # Of stores alone; without one they would be refused.
 _OF_STORES = ("synchronise_every", "wire")
+# With this store the program computes without MXNet's threads; a node is to be measured as it will compute.
+_ENGINES = {"allreduce": {"MXNET_ENGINE_TYPE": "NaiveEngine"}}
 
 
 def nominal_batch(declared: Experiment) -> int:
@@ -39,10 +41,13 @@ def usual_batches(batch: int) -> list[int]:
     return sorted({max(1, batch // 4), batch, 2 * batch})
 
 
-def benchmark_of(declared: Experiment, nodes: int, batches: Sequence[int], steps: int, epochs: int) -> Experiment:
+def benchmark_of(
+    declared: Experiment, nodes: int, batches: Sequence[int], steps: int, epochs: int, repeats: int = 1
+) -> Experiment:
     """The experiment that measures: no store, no validation, each batch size as a variant, in so few steps an epoch.
 
-    One epoch more than `epochs`, since the first is left out. Raises BadInputError where two batch sizes do not differ.
+    One epoch more than `epochs`, since the first is left out. With each of `repeats` all batch sizes have another turn, so
+    that a drift of the machines does not pass for a cost. Raises BadInputError where two batch sizes do not differ.
     """
     if len(set(batches)) < 2:
         raise BadInputError(
@@ -63,12 +68,12 @@ def benchmark_of(declared: Experiment, nodes: int, batches: Sequence[int], steps
         "description": f"How fast each node trains by itself, all at once: the program of {declared.name}.",
         "program": declared.program,
         "parameters": parameters,
-        "environment": declared.environment,
+        "environment": {**_ENGINES.get(str(declared.parameters["kvstore"]), {}), **declared.environment},
         "variants": {
             f"batch_{size}": {"parameters": {"batch_size": size, "limit": size * steps * nodes}}
             for size in sorted(set(batches))
         },
-        "axes": {"nodes": [nodes]},
+        "axes": {"nodes": [nodes], "repeats": repeats},
     }
     return validate(document, "benchmark")
 

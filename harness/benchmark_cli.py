@@ -54,6 +54,7 @@ def benchmark(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of an epoch.")] = 20,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs that are measured; one more goes before.")] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", "-r", min=1, help="Turns of all batch sizes.")] = 2,
     results: Annotated[Path, typer.Option("--results", "-o", help="Where run directories go.")] = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the trials and run nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, failures and the rates.")] = False,
@@ -63,7 +64,7 @@ def benchmark(
     cluster = find_cluster(inventory)
     batch = nominal_batch(declared)
     sizes = _counts("--batch-sizes", batch_sizes) if batch_sizes else usual_batches(batch)
-    measuring = benchmark_of(declared, len(first_nodes(cluster, nodes)), sizes, steps, epochs)
+    measuring = benchmark_of(declared, len(first_nodes(cluster, nodes)), sizes, steps, epochs, repeats)
     if dry_run:
         print_plan(measuring, cluster, None, as_json=False)
         return

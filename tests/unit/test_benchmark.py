@@ -35,6 +35,21 @@ def test_it_trains_without_store_and_validation_at_every_batch_size() -> None:
     }  # fmt: skip
     assert (large.parameters["batch_size"], large.parameters["limit"]) == (64, 64 * 20 * 2)
     assert small.server_count == 0
+    assert small.environment == {}
+
+
+def test_it_computes_as_with_the_experiments_store_unless_told_otherwise() -> None:
+    fast = {**declared().parameters, "kvstore": "allreduce"}
+    trial, *_ = expand(benchmark_of(declared(parameters=fast), nodes=1, batches=[1, 2], steps=1, epochs=1))
+    assert trial.environment == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+    own = {"MXNET_ENGINE_TYPE": "ThreadedEnginePerDevice"}
+    trial, *_ = expand(benchmark_of(declared(parameters=fast, environment=own), 1, [1, 2], steps=1, epochs=1))
+    assert trial.environment == own
+
+
+def test_batch_sizes_take_turns() -> None:
+    trials = expand(benchmark_of(declared(), nodes=1, batches=[1, 2], steps=1, epochs=1, repeats=2))
+    assert [trial.parameters["batch_size"] for trial in trials] == [1, 2, 1, 2]
 
 
 def test_sizes_lie_around_the_nominal_one() -> None:
