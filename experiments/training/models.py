@@ -43,9 +43,13 @@ class Architecture:
             inputs = units
         return shapes
 
+    def sizes(self) -> list[int]:
+        """Elements of every array, in forward order."""
+        return [math.prod(shape) for shape in self.shapes().values()]
+
     def parameters(self) -> int:
         """Number of trained values."""
-        return sum(math.prod(shape) for shape in self.shapes().values())
+        return sum(self.sizes())
 
     def first_weights(self, seed: int) -> dict[str, Weights]:
         """Glorot's uniform initialisation, biases zero; drawn by NumPy, so the same whatever trains it."""

@@ -48,7 +48,8 @@ def _work(chosen: options.Options) -> None:
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     start.loaded()
 
-    os.environ.update({**stores.environment(chosen.kvstore), **os.environ})  # MXNet reads it when it is imported
+    derived = stores.environment(chosen.kvstore, architecture.sizes(), os.environ)
+    os.environ.update(derived)  # before MXNet reads it
 
     from .loop import Trainer
     from .network import Network
@@ -56,11 +57,17 @@ def _work(chosen: options.Options) -> None:
     start.imported()
     with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
-        buckets = store.buckets([array.size for array in begun.weights.values()])
+        buckets = store.buckets(architecture.sizes())
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
         store.attach(network.lay_out(begun.weights, buckets, by_parts=store.by_parts), shares)
         trainer = Trainer(chosen, dataset, network, store, shares)
-        start.ready(rank=store.rank, workers=store.workers, model=chosen.model, parameters=architecture.parameters())
+        start.ready(
+            rank=store.rank,
+            workers=store.workers,
+            model=chosen.model,
+            parameters=architecture.parameters(),
+            environment=derived,
+        )
         trainer.run(begun.epoch)
         trained = network.weights()
         if chosen.save_weights and store.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from . import meters
 from .events import emit
@@ -27,14 +28,17 @@ class Start:
         """The libraries are there; what follows is the store's."""
         self._imported = time.perf_counter()
 
-    def ready(self, *, rank: int, workers: int, model: str, parameters: int) -> None:
-        """Say that this worker is about to train."""
+    def ready(
+        self, *, rank: int, workers: int, model: str, parameters: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Say that this worker is about to train, with what the program itself set in its `environment`."""
         emit(
             "ready",
             rank=rank,
             workers=workers,
             model=model,
             parameters=parameters,
+            environment=dict(environment or {}),
             import_seconds=self._before + self._imported - self._loaded,
             data_seconds=self._loaded - self._began,
             store_seconds=time.perf_counter() - self._imported,

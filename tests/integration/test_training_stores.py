@@ -10,6 +10,7 @@ import training_job
 import training_reference
 from training import data, models, schedule, sharding
 from training.phases import PHASES
+from training.stores.server_shards import BOUND
 
 pytestmark = pytest.mark.mxnet
 
@@ -76,7 +77,7 @@ def test_workers_together_compute_what_one_process_does(
     batch = 24 // workers
     options = arguments(model=model, batch_size=batch, kvstore="dist_sync", save_weights=tmp_path / "weights.npz")
     # a bound below the big arrays' size, so that some are split over the servers and some are not
-    ranks = training_job.run(workers, servers, options, tmp_path, MXNET_KVSTORE_BIGARRAY_BOUND="5000")
+    ranks = training_job.run(workers, servers, options, tmp_path, **{BOUND: "5000"})
 
     assert_close(tmp_path / "weights.npz", reference(model, batch * workers, digits))
     assert [events[0]["rank"] for events in ranks] == list(range(workers))
@@ -87,6 +88,16 @@ def test_workers_together_compute_what_one_process_does(
         assert events[1]["steps"] == sharding.steps_per_epoch(IMAGES, batch, workers)
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             assert events[2][name] == ranks[0][2][name]
+
+
+def test_the_derived_bound_only_moves_arrays(tmp_path: Path) -> None:
+    """Sums of two are the same bits whoever adds them, so where an array lies must not show in the weights."""
+    digests = set()
+    for given, derived in (({}, {BOUND: "10080"}), ({BOUND: "1000000"}, {})):
+        ranks = training_job.run(2, 3, arguments(batch_size=12, kvstore="dist_sync", epochs=1), tmp_path, **given)
+        assert [events[0]["environment"] for events in ranks] == [derived, derived]
+        digests |= {events[-1]["weights_sha256"] for events in ranks}
+    assert len(digests) == 1
 
 
 def test_metrics_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:

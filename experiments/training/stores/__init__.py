@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import cast
 
 from ..errors import ProgramError
+from . import server_shards
 from .base import Store
 
 _STORES = {
@@ -21,13 +23,19 @@ NAMES = tuple(_STORES)
 WIRES = ("float32", "bfloat16")
 
 
-def environment(name: str) -> dict[str, str]:
-    """What a store wants MXNet to find in the environment, where the user has not said otherwise.
+def environment(name: str, sizes: Sequence[int], given: Mapping[str, str]) -> dict[str, str]:
+    """What a store wants MXNet to find in the environment `given`, where the user has not said otherwise.
 
-    `allreduce` computes and exchanges in turns on one thread: the kernel moves its bytes meanwhile, and an engine with
-    threads of its own would only add their wake-ups (see docs/performance.md).
+    `sizes` are the elements of the model's arrays in forward order. `dist_sync` and `dist_async` spread them evenly over
+    their servers. `allreduce` computes and exchanges in turns on one thread: the kernel moves its bytes meanwhile, and an
+    engine with threads of its own would only add their wake-ups (see docs/performance.md).
     """
-    return {"MXNET_ENGINE_TYPE": "NaiveEngine"} if name == "allreduce" else {}
+    wanted = {
+        "allreduce": {"MXNET_ENGINE_TYPE": "NaiveEngine"},
+        "dist_sync": server_shards.environment(sizes, given),
+        "dist_async": server_shards.environment(sizes, given),
+    }
+    return {variable: value for variable, value in wanted.get(name, {}).items() if variable not in given}
 
 
 def open_store(name: str, synchronise_every: int = 1, wire: str = "float32") -> Store:

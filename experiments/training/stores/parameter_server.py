@@ -5,7 +5,7 @@ MXNet's own default updates on the servers, with an optimizer that worker 0 pick
 wire are the same, but every key's update then runs in the server's Python, and the learning rate cannot change without
 another pickle. `dist_async` has no such choice: its servers must update, so it pickles.
 
-How arrays are spread over servers is MXNet's: MXNET_KVSTORE_BIGARRAY_BOUND, set by the experiment's environment.
+How arrays are spread over servers is MXNet's, by a bound that is derived from the model: `server_shards.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..errors import ProgramError
 from ..phases import BACKWARD, PULL, PUSH, UPDATE, WAIT, Phases, engine_in_turns
 from ..sharding import Shares
 from .base import Array, Parameter, Store, Vector
+from .server_shards import in_key_order
 from .update import Update
 
 _REQUIRED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
@@ -51,7 +52,7 @@ class ParameterServerStore(Store):
 
     def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """Give the servers worker 0's values (`init` ends in a barrier, so no push comes too early) and take them."""
-        backward = parameters[::-1]  # MXNet sends in the order of keys, and the last layer's gradient is ready first
+        backward = in_key_order(parameters)
         self._keys = [str(number) for number in range(len(backward))]
         self._values = [parameter.value for parameter in backward]
         self._gradients = [parameter.gradient for parameter in backward]
