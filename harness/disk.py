@@ -14,6 +14,8 @@ from typing import Any, cast
 from harness.errors import HarnessError
 from harness.rows import Row
 
+_LONGEST_CELL = 10_000
+
 
 class StoreError(HarnessError):
     """The run directory cannot be written; what was written before is safe."""
@@ -58,8 +60,11 @@ class Table:
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    # A line break inside a cell would make a torn row look whole.
-    return " ".join(value.split()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # Words may be a program's own. A line break inside a cell would make a torn row look whole; half a surrogate pair
+    # cannot be written, and a cell longer than csv's limit not be read again.
+    return " ".join(value.split())[:_LONGEST_CELL].encode(errors="replace").decode()
 
 
 def read_rows(path: Path) -> list[Row]:

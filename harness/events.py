@@ -56,8 +56,8 @@ def parse_line(line: str) -> Event | None:
     if not line.startswith("{") or '"event"' not in line:
         return None
     try:
-        values = json.loads(line)
-    except ValueError:
+        values = json.loads(line, parse_int=_integer)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         return None
@@ -66,6 +66,12 @@ def parse_line(line: str) -> Event | None:
     if any(event.number(key) is None for key in required):
         return None
     return event
+
+
+def _integer(digits: str) -> int | float:
+    """A whole number that a float can hold, else infinity: one that nothing can be computed with is no finite number."""
+    number = float(digits)
+    return int(digits) if math.isfinite(number) else number
 
 
 class LineSplitter:

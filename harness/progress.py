@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from harness.events import Event
@@ -89,7 +90,7 @@ class Progress:
             mark = "[yellow]suspect[/]" if row["status"] == "suspect" else "[green]ok[/]"
             self._print(f"{mark} {trial.id}: {', '.join(facts)}{self._left()}")
         else:
-            self._print(f"[red]failed[/] {trial.id}: {outcome.failure}")
+            self._print(f"[red]failed[/] {trial.id}: {escape(str(outcome.failure))}")  # may be a program's words
             for line in outcome.failure.last_lines[-5:] if outcome.failure else ():
                 self._console.print(f"    | {line}", markup=False, highlight=False)
         for warning in outcome.warnings:
