@@ -24,7 +24,7 @@ class Failure:
     how: str
     last_lines: tuple[str, ...] = ()
     ended: bool = False
-    """Whether the rank's process ended, and its node is there."""
+    """Whether the rank's process ended by itself or was killed, and its node is there: neither we nor a limit ended it."""
 
     def __str__(self) -> str:
         return f"{self.rank} on {self.node}: {self.how}" if self.rank else f"{self.node}: {self.how}"
@@ -120,7 +120,7 @@ class Watch:
         if not failed:
             return None
         name = min(failed, key=self._ended.__getitem__)
-        return replace(self._blame(name, describe_exit(self.exits[name])), ended=True)
+        return replace(self._blame(name, describe_exit(self.exits[name])), ended=self.exits[name]["reason"] == "exit")
 
     def _lost_node(self) -> Failure | None:
         for node, trouble in self.lost_nodes.items():

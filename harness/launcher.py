@@ -30,7 +30,7 @@ STOP_TIMEOUT_SECONDS = 15.0
 # A node that is given up is asked once more, but not waited for: its ranks have a lease.
 STOP_LOST_SECONDS = 3.0
 DRAIN_SECONDS = 4.0
-# Frames of at most 256 KiB each that wait for the launcher.
+# Frames that wait for the launcher: output of at most 256 KiB each, now and then a checkpoint of a few MiB.
 INBOX_FRAMES = 64
 
 

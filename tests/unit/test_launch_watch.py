@@ -56,6 +56,23 @@ def test_the_first_to_fail_is_blamed_whatever_came_first(watch: Watch) -> None:
     assert failure.last_lines == ("Traceback",)
 
 
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [
+        ({"signal": 9}, True),
+        ({"code": 1}, True),
+        ({"reason": "time_limit", "signal": 15}, False),
+        ({"reason": "lost", "message": "its node was rebooted"}, False),
+        ({"reason": "start", "message": "no such file"}, False),
+    ],
+)
+def test_only_a_process_that_ended_by_itself_can_be_recovered(watch: Watch, state: Json, ended: bool) -> None:
+    watch.take_exit("worker1", exit_state(**state), now=20.0)
+    failure = watch.failure(20.3)
+    assert failure is not None
+    assert failure.ended == ended
+
+
 def test_what_the_program_said_is_told(watch: Watch) -> None:
     watch.take_event("worker0", Event("error", {"message": "no data"}))
     watch.take_exit("worker0", exit_state(code=2), now=1.0)
