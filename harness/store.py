@@ -243,8 +243,10 @@ class RunStore:
             self.paths.trial_record(trial).unlink(missing_ok=True)
         self._cut_back({trial: saved})
         with guard(directory):
-            if earlier is None and saved is None and directory.exists():
-                shutil.rmtree(directory)
+            if saved is None:  # or an earlier attempt's weights would pass for those of rows that this one writes
+                for old in (self.paths.checkpoint(trial), *([directory] if earlier is None else [])):
+                    if old.exists():
+                        shutil.rmtree(old)
             directory.mkdir(parents=True, exist_ok=True)
             self._set_aside(trial, earlier)
         return Begun(

@@ -110,7 +110,7 @@ class Sweep:
         begun = self.store.begin(trial.id, "attempt" if again else None, go_on=self.policy.go_on)
         left = self.policy.recover_workers
         while True:
-            recorder, outcome = self._start(placement, begun)
+            recorder, outcome = self._start(placement, begun, in_place=left < self.policy.recover_workers)
             if not (left and outcome.failure and _is_recoverable(outcome.failure, placement)):
                 break
             left -= 1
@@ -123,10 +123,11 @@ class Sweep:
             self._earlier.append(asdict(outcome.failure))
         return row, outcome
 
-    def _start(self, placement: Placement, begun: Begun) -> tuple[Recorder, Outcome]:
+    def _start(self, placement: Placement, begun: Begun, *, in_place: bool) -> tuple[Recorder, Outcome]:
         """Start the ranks and see them to their end."""
         saved = begun.saved
-        self.progress.begin(placement.trial, begun.attempts, begun.recoveries, saved.checkpoint.epoch if saved else 0)
+        recovery = begun.recoveries if in_place else 0
+        self.progress.begin(placement.trial, begun.attempts, recovery, saved.checkpoint.epoch if saved else 0)
         dilation = self.cluster.time_dilation
         recorder = Recorder(placement, self.store, self.progress, begun, dilation)
         keeping = Keeping(recorder.checkpoint, saved.checkpoint if saved else None) if self.policy.keeps else None

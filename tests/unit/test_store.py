@@ -301,6 +301,20 @@ def test_a_trial_goes_on_with_the_rows_of_its_checkpoint_and_no_others(tmp_path:
     run.close()
 
 
+def test_weights_of_an_attempt_that_was_given_up_are_nobodys(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path)
+    run = RunStore(paths, [])
+    for attempt in (None, "attempt"):
+        run.begin("t", attempt)
+        for rank in (0, 1):
+            run.epoch({"trial": "t", "rank": rank, "epoch": 1, "train_seconds": 0.1})
+        run.telemetry({"trial": "t", "load_1m": 1})
+        if attempt is None:
+            run.keep("t", saved(1, 2))
+    assert run.begin("t", "recovery", go_on=True).saved is None  # the rows are the second attempt's
+    run.close()
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunStore(RunPaths(tmp_path), [])
     run.begin("t")

@@ -42,6 +42,16 @@ class Launches:
         return outcome
 
 
+class Complaining(Launches):
+    """Every trial fails with words of the program's own, and says numbers that are none."""
+
+    def run(self, placement: Placement, observer: Observer, **options: object) -> Outcome:
+        outcome = super().run(placement, observer, **options)
+        outcome.status = "failed"
+        outcome.failure = Failure("worker0", "a", "no file [/data] \udcff" + "x" * 200_000)
+        return outcome
+
+
 def sweep(
     tmp_path: Path, launches: Launches, policy: Policy, *sizes: int, unfit: str = ""
 ) -> tuple[Sweep, list[dict[str, str]]]:
@@ -139,6 +149,25 @@ def test_recoveries_are_used_up_and_a_lost_node_is_not_recovered(tmp_path: Path)
         "2",
         "0",
         "1",
+    ]
+
+
+def test_whatever_a_program_says_is_shown_and_kept(tmp_path: Path) -> None:
+    _, rows = sweep(tmp_path, Complaining(), Policy(), 2, 1)
+    assert [row["failure"][:36] for row in rows] == ["worker0 on a: no file [/data] ?xxxxx"] * 2
+    RunStore(RunPaths(tmp_path), []).close()  # and can be read again
+
+
+def test_an_attempt_after_a_recovery_is_shown_as_an_attempt(tmp_path: Path) -> None:
+    launches, shown = Recovering(failures=2), io.StringIO()
+    store = RunStore(RunPaths(tmp_path), [])
+    with Progress(Console(file=shown, width=200), [trial(2)]) as progress:
+        Sweep(CLUSTER, launches, store, progress, Code({}), Policy(retries=1, recover_workers=1)).run([trial(2)])  # type: ignore[arg-type]
+    store.close()
+    assert launches.began_after == [0, 1, 0]
+    assert [line for line in shown.getvalue().splitlines() if "again" in line] == [
+        "n02-r1: started again in place (recovery 1), goes on after epoch 1",
+        "n02-r1: trying again (attempt 2)",
     ]
 
 
