@@ -63,7 +63,7 @@ def run_experiment(
     if rates:
         rates.of(may_be_used)
     moment = datetime.now(UTC)
-    paths = resumed(resume, declared, code, rates) if resume else None
+    paths = resumed(resume, declared, code, rates, cluster.time_dilation) if resume else None
     run = paths.root.name if paths else run_name(moment)
     with Session(cluster) as session, ExitStack() as stack:
         preflight = probe_nodes(session, used, code)
@@ -94,7 +94,7 @@ def run_experiment(
             store.close()
 
 
-def resumed(run: Path, declared: Experiment, code: Code, rates: Rates | None) -> RunPaths:
+def resumed(run: Path, declared: Experiment, code: Code, rates: Rates | None, dilation: float) -> RunPaths:
     """An earlier run of the same experiment; raises BadInputError that says what changed."""
     paths = open_run(run)
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
@@ -106,6 +106,9 @@ def resumed(run: Path, declared: Experiment, code: Code, rates: Rates | None) ->
         changed.append(f"the programs in {EXPERIMENTS.name}/: {manifest['code_sha256']} -> {code.hash}")
     if manifest.get("rates") != (rates.as_json() if rates else None):
         changed.append("the nodes' rates")
+    then = manifest["cluster"].get("time_dilation", 1)
+    if then != dilation:
+        changed.append(f"the cluster's time dilation: {then:g} -> {dilation:g}")
     if changed:
         raise BadInputError(
             f"{paths.root} ran another experiment; changed: {'; '.join(changed)}",

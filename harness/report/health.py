@@ -26,11 +26,26 @@ def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame, dilation: fl
         memory_used_bytes=("memory_used_bytes", "max"),
         throttled=("throttled", "mean"),
     )
-    seconds = (groups["time"].max() - groups["time"].min()).dt.total_seconds() / dilation
-    for name in ("sent", "received"):
-        counter = groups[f"bytes_{name}"]
-        table[f"{name}_bytes_per_second"] = (counter.last() - counter.first()) / seconds.where(seconds > 0)
+    for name, rate in _wire_rates(rows.sort_values("time")).items():
+        table[f"{name}_bytes_per_second"] = rate * dilation
     return numbers[["trial", "series", "nodes", "suspect"]].merge(table.reset_index(), on="trial")
+
+
+def _wire_rates(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Bytes sent and received per second of the clock by trial and node, over the time between samples that follow each other.
+
+    Counters begin at 0 with every start of the ranks and every connection made anew, so a pair of samples of which the later
+    one has less says nothing, nor does the time between.
+    """
+    keys = ["trial", "node"]
+    steps = rows[keys].assign(
+        seconds=rows.groupby(keys)["time"].diff().dt.total_seconds(),
+        sent=rows.groupby(keys)["bytes_sent"].diff(),
+        received=rows.groupby(keys)["bytes_received"].diff(),
+    )
+    sums = steps[(steps["sent"] >= 0) & (steps["received"] >= 0)].groupby(keys)[["seconds", "sent", "received"]].sum()
+    seconds = sums["seconds"].where(sums["seconds"] > 0)
+    return {name: sums[name] / seconds for name in ("sent", "received")}
 
 
 def _throttled(value: Any) -> float:

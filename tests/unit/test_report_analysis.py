@@ -197,6 +197,15 @@ def test_telemetry_becomes_means_peaks_and_rates() -> None:
     assert health.loc["pi2", "throttled"] == 0.0
 
 
+def test_rates_on_the_wire_leave_out_the_time_between_two_starts() -> None:
+    row = trial(1)
+    before = telemetry_of(row)
+    later = [{**sample, "time": sample["time"].replace("T00", "T07")} for sample in telemetry_of(row)]
+    frames = (pd.DataFrame(rows) for rows in ([row], epochs_of(row), [*before, *later]))
+    analysis = analyse(*frames, manifest([1]))
+    assert analysis.telemetry["sent_bytes_per_second"].tolist() == [100_000.0]
+
+
 @pytest.mark.parametrize("rows", [[], [trial(1, status="failed", failure="x")]])
 def test_nothing_measured_is_no_error(rows: list[dict[str, object]]) -> None:
     analysis = analyse(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), {})
