@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from harness.paths import ANSIBLE, REPOSITORY
 SUBNET = "10.91.0.0/24"
 LINK = "100mbit"
 PROFILE = "pi3"
-_COMMAND_SECONDS = 3600
+_COMMAND_SECONDS = 4 * 3600
+_END_SECONDS = 30
 _CHANGED = re.compile(r"\bchanged=(\d+)")
 
 
@@ -107,25 +108,38 @@ class Stage:
         print(f"  {shown}"[:160], file=sys.stderr, flush=True)
         began, start = time.time(), time.monotonic()
         try:
-            done = subprocess.run(
-                command,
-                cwd=REPOSITORY,
-                env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "160"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_COMMAND_SECONDS,
-                check=False,
-            )
+            code, output = _run(command)
         except subprocess.TimeoutExpired:
             raise BenchError(f"{shown}: did not end within {_COMMAND_SECONDS} s") from None
         seconds = time.monotonic() - start
         with (self.output / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(f"$ {' '.join(command)}\n{done.stdout}\n[{seconds:.1f} s, exit {done.returncode}]\n\n")
-        if done.returncode not in good:
-            raise BenchError(f"{shown}: exit code {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-15:]))
-        return Done(done.stdout, began, seconds)
+            log.write(f"$ {' '.join(command)}\n{output}\n[{seconds:.1f} s, exit {code}]\n\n")
+        if code not in good:
+            raise BenchError(f"{shown}: exit code {code}\n" + "\n".join(output.splitlines()[-15:]))
+        return Done(output, began, seconds)
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output of a command. Whatever ends the wait for it, it is asked to end, so that it can clean up."""
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "160"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=_COMMAND_SECONDS)
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+        return process.returncode, output
 
 
 def _short(path: Path) -> Path:
