@@ -29,8 +29,8 @@ def measure(stage: Stage) -> Iterator[Row]:
 
 
 def sizes(nodes: int) -> list[int]:
-    """Up to six cluster sizes, half of the ratio between neighbours where there is room. Pure."""
-    return sorted({max(1, round(nodes * part / 6)) for part in range(1, 7)} | {1})
+    """Powers of two, and all nodes. Pure."""
+    return sorted({2**power for power in range(nodes.bit_length())} | {nodes})
 
 
 def rows(answer: Mapping[str, Any]) -> Iterator[Row]:
