@@ -21,7 +21,7 @@ from harness.paths import REPOSITORY
 from tests.bench import accuracy, cluster, images, overhead, prediction, pytorch, single, stores
 from tests.bench.measures import IncomparableError
 from tests.bench.row import Row
-from tests.bench.stage import PROFILE, BenchError, Stage
+from tests.bench.stage import EXIT_TERMINATED, PROFILE, BenchError, Stage
 
 Part = Callable[[Stage], Iterator[Row]]
 
@@ -39,7 +39,6 @@ DILATED = frozenset({"stores", "prediction"})
 UNLIMITED = frozenset({"accuracy"})
 WITH_TORCH = frozenset({"stores", "single"})
 _FAILED = "failed: "
-_EXIT_TERMINATED = 143
 
 
 def main() -> int:
@@ -53,7 +52,7 @@ def main() -> int:
     stage = Stage(chosen.nodes, repeats, chosen.quick, chosen.output / "bench", wheel, dilation=chosen.dilation)
     stage.output.mkdir(exist_ok=True)
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_EXIT_TERMINATED))  # by way of `finally`: nothing is to be left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # by way of `finally`: nothing is to be left
     try:
         rows = [(name, row) for name in PARTS if name in chosen.only for row in _measure(name, stage, set(chosen.only))]
     finally:
@@ -75,9 +74,15 @@ def _measure(name: str, stage: Stage, chosen: set[str]) -> Iterator[Row]:
         if name in ON_NODES:
             _prepare(name, stage, chosen)
         yield from PARTS[name](stage)
-    except (BenchError, IncomparableError, OSError) as error:
+    except (
+        BenchError,
+        IncomparableError,
+        OSError,
+        LookupError,
+        ValueError,
+    ) as error:  # the last two: of what it printed
         print(error, file=sys.stderr)
-        yield Row(name, "", note=_FAILED + str(error).splitlines()[0])
+        yield Row(name, "", note=_FAILED + (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _prepare(part: str, stage: Stage, chosen: set[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from harness.paths import REPOSITORY
 from harness.store import RunPaths
 from tests.bench import pytorch
 from tests.bench.accuracy import SCALED
-from tests.bench.stage import Stage
+from tests.bench.stage import EXIT_TERMINATED, BenchError, Stage
 from tests.bench.stores import BASELINES
 
 TARGET = REPOSITORY / "docs" / "results"
@@ -57,12 +58,13 @@ def sweeps(nodes: int) -> list[Sweep]:
 
 
 def main() -> int:
-    """Run what is missing, and copy; exit code 0 when every trial is ok."""
+    """Run what is missing, and copy; exit code 0 when every trial is ok, 1 with the reason where a step failed."""
     chosen = _parse()
     stage = Stage(
         chosen.nodes, 1, False, chosen.output, pytorch.find_wheel(), cluster="results", dilation=chosen.dilation
     )
     stage.output.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # by way of `finally`: nothing is to be left
     try:
         stage.up(stage.nodes, profile="none")  # to provision faster
         pytorch.provision(stage)
@@ -70,6 +72,9 @@ def main() -> int:
         for sweep in sweeps(stage.nodes):
             run = _run(stage, sweep)
             _copy(run, TARGET / f"virtual-{stage.nodes}" / sweep.name)
+    except BenchError as error:
+        print(f"{error}\nwhat was done is kept in {stage.output}: the same command goes on from there", file=sys.stderr)
+        return 1
     finally:
         if not chosen.keep:
             stage.down()

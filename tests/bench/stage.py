@@ -20,6 +20,7 @@ LINK = "100mbit"
 PROFILE = "pi3"
 _COMMAND_SECONDS = 4 * 3600
 _END_SECONDS = 30
+EXIT_TERMINATED = 143
 _CHANGED = re.compile(r"\bchanged=(\d+)")
 
 
