@@ -131,7 +131,9 @@ def test_silence_and_time_have_limits(bench: Bench) -> None:
     outcome = bench.run(Heard(), Limits(stall=2), worker0="sleep 60", worker1="while :; do echo x; sleep 0.1; done")
     assert "worker0 on a: no progress for 2 s" in str(outcome.failure)
     outcome = bench.run(Heard(), Limits(time=2), worker0="sleep 60", worker1="sleep 60")
+    assert outcome.failure is not None
     assert "time limit of 2 s" in str(outcome.failure) or "ended at the time limit" in str(outcome.failure)
+    assert not outcome.failure.ended  # or a sweep would start its workers again, with a new limit
 
 
 def test_checkpoints_are_fetched_and_workers_begin_with_one(bench: Bench) -> None:
