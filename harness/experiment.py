@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from harness.columns import trial_columns
 from harness.errors import BadInputError
 
 Value = bool | int | float | str | None
@@ -17,9 +18,7 @@ Batches = Literal["even", "by_rate"]
 """How the workers share a global batch: evenly, or so that nodes of unlike speed are done at the same moment."""
 
 # Columns that every trials.csv has; a parameter of the same name would be ambiguous there.
-RESERVED_PARAMETERS = frozenset(
-    {"trial", "status", "nodes", "repeat", "repeats", "variant", "workers", "servers", "rank"}
-)
+RESERVED_PARAMETERS = frozenset({*trial_columns(()), "repeats", "rank"})
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

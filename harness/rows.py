@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 
+from harness.columns import TELEMETRY_COLUMNS
 from harness.events import EPOCH_KEYS, PHASE_KEYS, TRAFFIC_KEYS, Event
 from harness.launcher import End, Outcome
 from harness.placement import Placement, Rank
@@ -15,27 +16,6 @@ from harness.plan import Trial
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
-
-EPOCH_COLUMNS = ("trial", "nodes", "repeat", "rank", "node", "time", *EPOCH_KEYS)
-
-RANK_COLUMNS = (
-    "trial", "nodes", "repeat", "role", "rank", "node", "reason", "exit_code", "started_seconds", "ended_seconds",
-    "cpu_seconds", "max_rss_bytes", "context_switches",
-)  # fmt: skip
-
-TELEMETRY_COLUMNS = (
-    "trial", "node", "time", "cpu_percent", "memory_used_bytes", "load_1m", "temperature_celsius", "throttled",
-    "bytes_sent", "bytes_received",
-)  # fmt: skip
-
-_TRIAL_HEAD = ("trial", "status", "nodes", "repeat", "variant", "workers", "servers")
-_TRIAL_TAIL = (
-    "model_parameters", "attempts", "recovered", "continued_from_epoch", "left_out", "started_at", "startup_seconds",
-    "train_seconds", "validation_seconds", "total_seconds", "images",
-    "images_per_second", *PHASE_KEYS, *TRAFFIC_KEYS, "worker_cpu_seconds", "server_cpu_seconds",
-    "train_accuracy", "validation_accuracy", "best_validation_accuracy", "failure",
-)  # fmt: skip
-
 
 _TEXT = ("trial", "node", "time")
 
@@ -56,11 +36,6 @@ class Course:
 def timestamp(moment: datetime) -> str:
     """UTC, ISO 8601, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def trial_columns(parameters: Iterable[str]) -> tuple[str, ...]:
-    """The columns of trials.csv for an experiment with these parameters."""
-    return (*_TRIAL_HEAD, *parameters, *_TRIAL_TAIL)
 
 
 def epoch_row(trial: Trial, rank: Rank, event: Event, moment: datetime) -> Row:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.checkpoints import Saved, read_saved, record_of
+from harness.columns import EPOCH_COLUMNS, RANK_COLUMNS, TELEMETRY_COLUMNS, trial_columns
 from harness.disk import Table, append, guard, write_atomically, write_json
 from harness.errors import BadInputError
-from harness.rows import EPOCH_COLUMNS, RANK_COLUMNS, TELEMETRY_COLUMNS, Row, trial_columns
+from harness.rows import Row
 
 How = Literal["attempt", "recovery"]
 """As what an earlier start of a trial's ranks is kept."""

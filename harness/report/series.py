@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.rows import trial_columns
+from harness.columns import trial_columns
 
 # Columns of trials.csv that are not parameters of the experiment.
 _NOT_PARAMETERS = frozenset({*trial_columns(()), "model_parameters"})

@@ -78,6 +78,7 @@ def test_the_reference_experiment_is_the_published_one() -> None:
         (("kvstore: [dist_sync, none]", "kvstor: [1]"), r"axis 'kvstor' is no parameter"),
         (("kvstore: [dist_sync, none]", "kvstore: none"), r"axis 'kvstore' needs a list"),
         (("batch_size: 64", "status: 1"), r"parameter 'status' has the name of a column"),
+        (("batch_size: 64", "images: 1"), r"parameter 'images' has the name of a column"),
         (("name: tiny", "name: Tiny One"), r"experiment.yaml:1: name: must be a lower-case word"),
         (("program: train.py\n", ""), r"program: Field required"),
         (("name: tiny", "name: [tiny"), r"is not YAML"),

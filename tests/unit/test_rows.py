@@ -7,11 +7,10 @@ from datetime import datetime
 import pytest
 from launch_parts import exit_state, placement, trial
 
+from harness.columns import RANK_COLUMNS, TELEMETRY_COLUMNS
 from harness.events import Event
 from harness.launcher import End, Outcome
 from harness.rows import (
-    RANK_COLUMNS,
-    TELEMETRY_COLUMNS,
     Course,
     Row,
     epoch_row,
