@@ -17,6 +17,7 @@ from rich.table import Table
 
 from harness.agent import Code, ask
 from harness.console import err, out
+from harness.dilation import undilated_outcome, undilated_sample
 from harness.disk import write_json
 from harness.errors import EXIT_CHECK_FAILED, EXIT_TRIALS_FAILED, BadInputError, NodeError
 from harness.events import Event, LineSplitter
@@ -37,9 +38,10 @@ ClusterOf = Callable[[Path | None], Cluster]
 class _Printer:
     """Shows every rank's lines as they come, and keeps them."""
 
-    def __init__(self, store: RunStore, placement: Placement, quiet: bool) -> None:
+    def __init__(self, store: RunStore, placement: Placement, dilation: float, quiet: bool) -> None:
         self._store = store
         self._trial = placement.trial
+        self._dilation = dilation
         self._quiet = quiet
         self._splitters = {rank.name: LineSplitter() for rank in placement.ranks}
 
@@ -53,6 +55,7 @@ class _Printer:
         self._store.event(JOB, record)
 
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
+        sample = undilated_sample(sample, self._dilation)
         self._store.telemetry(telemetry_row(self._trial, node.name, sample, datetime.now(UTC)))
 
     def warning(self, text: str) -> None:
@@ -88,10 +91,11 @@ def launch_job(
                 placement = job.placed(nodes, cluster.port, secrets.token_hex(16), where, _runtimes(preflight))
                 write_json(paths.manifest, _manifest(job, cluster, placement, moment))
                 err.print(f"{paths.root}: {', '.join(rank.name for rank in placement.ranks)}", markup=False)
-                printer = _Printer(store, placement, quiet)
+                printer = _Printer(store, placement, cluster.time_dilation, quiet)
                 store.begin(JOB)
                 launcher = Launcher(session, agent.hash, run, limits, telemetry)
-                outcome = launcher.run(placement, printer, expects_events=False, directories=where)
+                told = launcher.run(placement, printer, expects_events=False, directories=where)
+                outcome = undilated_outcome(told, cluster.time_dilation)
                 printer.finish()
                 for row in rank_rows(placement, outcome):
                     store.rank(row)
@@ -131,7 +135,11 @@ def _manifest(job: Job, cluster: Cluster, placement: Placement, moment: datetime
         "started_at": timestamp(moment),
         "command": shlex.join(job.command),
         "environment": sorted(job.environment),
-        "cluster": {"kind": cluster.kind, "inventory": str(cluster.inventory)},
+        "cluster": {
+            "kind": cluster.kind,
+            "inventory": str(cluster.inventory),
+            "time_dilation": cluster.time_dilation,
+        },
         "placement": {rank.name: rank.node.name for rank in placement.ranks},
     }
 

@@ -1,0 +1,44 @@
+"""`harness launch` of any program on nodes that are this machine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.paths import REPOSITORY
+
+DILATION = 4.0
+
+
+def test_times_of_a_launched_program_are_undilated(tmp_path: Path) -> None:
+    variables = {
+        "cluster_kind": "local",
+        "cluster_time_dilation": DILATION,
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "node_root": str(tmp_path / "node"),
+        "node_supervisor": "process",
+    }
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"l-1": {"ansible_host": "127.0.14.1"}}
+    inventory.write_text(json.dumps({"nodes": {"hosts": hosts, "vars": variables}}), encoding="utf-8")
+    results = tmp_path / "results"
+    command = ["sh", "-c", "awk '{print $1}' /proc/uptime; sleep 2; awk '{print $1}' /proc/uptime"]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "harness.cli", "launch", "-n", "1", "-s", "0", "-i", str(inventory), "-o", str(results),
+            "--", *command,
+        ],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    began, ended = (float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("worker0: "))
+    run = results / "launch" / "latest"
+    rows = list(csv.DictReader((run / "ranks.csv").read_text(encoding="utf-8").splitlines()))
+    (worker,) = [row for row in rows if row["role"] == "worker"]
+    ran = float(worker["ended_seconds"]) - float(worker["started_seconds"])
+    assert (ended - began) / DILATION - 0.05 <= ran < ended - began
+    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["cluster"]["time_dilation"] == DILATION
