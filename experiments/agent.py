@@ -336,7 +336,12 @@ def stop_file(request: Json) -> Path:
 
 
 def make_room(request: Json) -> None:
-    """Stop and remove what earlier trials of this run left here; raises RefusedError where another run has the node."""
+    """Stop and remove what earlier trials of this run left here; raises RefusedError where another run has the node.
+
+    Nothing, where ranks are to start `beside` those that run: one that takes another's place.
+    """
+    if request.get("beside"):
+        return
     trials = Path(request["root"], "trials")
     for path in living(trials.glob(f"*/*/{request['node']}/*/spec.json")):
         if path.parents[2].name != request["run"]:

@@ -49,6 +49,7 @@ class Follower(threading.Thread):
     ) -> None:
         super().__init__(name=f"follow-{transport.node.name}", daemon=True)
         self.node = transport.node
+        self.trial = str(request.get("trial"))
         self._transport = transport
         self._code = code
         self._request = request

@@ -56,6 +56,7 @@ class Watch:
         self._expects_events = expects_events
         self._began = now
         self._heard = dict.fromkeys(self.ranks, now)
+        self._started = dict.fromkeys(self.ranks, now)
 
     def take_output(self, name: str, now: float) -> None:
         """A rank printed something."""
@@ -80,6 +81,14 @@ class Watch:
     def ends(self) -> dict[str, End]:
         """How every rank that is known to have ended did."""
         return {name: End(state, self._ended[name] - self._began) for name, state in self.exits.items()}
+
+    def take_successor(self, name: str, now: float) -> None:
+        """Another process takes the place of a rank that ended, and has its own time to get ready."""
+        del self.exits[name], self._ended[name]
+        self.ready.discard(name)
+        self._explained.pop(name, None)
+        self.splitters[name] = LineSplitter()
+        self._started[name] = self._heard[name] = now
 
     def take_stopped(self, node: str, names: list[str]) -> None:
         """These ranks of a node live, but were stopped by a signal."""
@@ -136,8 +145,9 @@ class Watch:
             return Failure("", "trial", f"not done within the time limit of {self._limits.time:.0f} s")
         alive = [name for name in self.workers if name not in self.exits]
         if self._expects_events:
-            late = [name for name in alive if name not in self.ready]
-            if late and now - self._began > self._limits.start:
+            waiting = [name for name in alive if name not in self.ready]
+            late = [name for name in waiting if now - self._started[name] > self._limits.start]
+            if late:
                 return self._blame_one_of(late, f"did not get ready within {self._limits.start:.0f} s")
             alive = [name for name in alive if name in self.ready]
         if alive and self._limits.stall is not None:

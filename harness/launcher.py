@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from harness.launch_follow import Follower, Message
 from harness.launch_limits import Limits
 from harness.launch_watch import End, Failure, Watch, describe_exit
 from harness.placement import Placement, Rank
+from harness.replacements import Replacements
 from harness.transport import Json, Session, on_all
 
 __all__ = ["End", "Failure", "Launcher", "Limits", "Observer", "Outcome", "describe_exit"]
@@ -82,11 +83,13 @@ class Launcher:
         expects_events: bool = True,
         directories: Mapping[str, str] | None = None,
         keeping: Keeping | None = None,
+        replacements: Replacements | None = None,
     ) -> Outcome:
         """Run one trial to its end. Whatever happens, also an exception or Ctrl-C, its ranks are stopped.
 
         `expects_events` is whether workers say that they are ready; `directories` names the ranks' working directory
-        on each node, each rank's own where there is none; `keeping` asks workers for checkpoints, and begins with one.
+        on each node, each rank's own where there is none; `keeping` asks workers for checkpoints, and begins with one;
+        `replacements` are workers that may take the place of ones that die.
         """
         attempt = secrets.token_hex(8)
         began = time.monotonic()
@@ -97,16 +100,18 @@ class Launcher:
             outcome=Outcome("failed", datetime.now(UTC)),
             began=began,
             keeping=keeping,
+            replacements=replacements,
         )
         for node in placement.nodes:
-            request = self._request(placement, node, attempt, (directories or {}).get(node.name), keeping)
-            files = keeping.files_of(placement.on(node)) if keeping else b""
-            transport = self._session.to(node)
-            trial.followers.append(Follower(transport, self._code, request, self._limits, trial.inbox, files))
+            self._follow(trial, placement.on(node), placement.trial.id, attempt, (directories or {}).get(node.name))
+
+        def replace(failure: Failure) -> bool:
+            return self._replace(trial, failure, placement.trial.id, attempt)
+
         try:
             for follower in trial.followers:
                 follower.start()
-            trial.outcome.failure = trial.watch_until_over(self._limits)
+            trial.outcome.failure = trial.watch_until_over(self._limits, replace)
             trial.outcome.status = "failed" if trial.outcome.failure else "ok"
         finally:
             try:
@@ -116,30 +121,50 @@ class Launcher:
         trial.outcome.ends = trial.watch.ends()
         return trial.outcome
 
+    def _follow(
+        self, trial: _RunningTrial, ranks: Sequence[Rank], name: str, attempt: str, directory: str | None
+    ) -> Follower:
+        """What will start some ranks of one node, and follow them."""
+        node, keeping = ranks[0].node, trial.keeping
+        request = self._request(trial, ranks, name, attempt, directory)
+        files = keeping.files_of(ranks) if keeping else b""
+        follower = Follower(self._session.to(node), self._code, request, self._limits, trial.inbox, files)
+        trial.followers.append(follower)
+        return follower
+
+    def _replace(self, trial: _RunningTrial, failure: Failure, name: str, attempt: str) -> bool:
+        """Start another worker in the place of one that failed, on its node, if one may; its directory is one of its own."""
+        rank = trial.watch.ranks.get(failure.rank)
+        successor = trial.replacements.successor(rank, failure) if trial.replacements and rank else None
+        if successor is None:
+            return False
+        trial.warn(f"{failure}; another takes its place")
+        trial.watch.take_successor(successor.name, time.monotonic())
+        count = len(trial.replacements.made) if trial.replacements else 0
+        self._follow(trial, [successor], f"{name}.again{count}", attempt, None).start()
+        return True
+
     def _request(
-        self, placement: Placement, node: Node, attempt: str, directory: str | None, keeping: Keeping | None
+        self, trial: _RunningTrial, ranks: Sequence[Rank], name: str, attempt: str, directory: str | None
     ) -> Json:
-        ranks = [
-            {
-                "name": rank.name,
-                "command": list(rank.command),
-                "environment": {**rank.environment, **(keeping.environment_of(rank) if keeping else {})},
-            }
-            for rank in placement.on(node)
-        ]
+        node = ranks[0].node
         return {
             "root": node.root,
             "node": node.name,
             "supervisor": node.supervisor,
             "run": self._run,
-            "trial": placement.trial.id,
+            "trial": name,
             "attempt": attempt,
-            "ranks": ranks,
+            "beside": any(each.node.name == node.name for each in trial.followers),
+            "ranks": [
+                {"name": rank.name, "command": list(rank.command), "environment": trial.environment_of(rank)}
+                for rank in ranks
+            ],
             "directory": directory,
             "lease_seconds": self._limits.lease,
             "time_limit_seconds": self._limits.time,
             "telemetry_seconds": self._telemetry_seconds,
-            **(keeping.request_of(placement.on(node)) if keeping else {}),
+            **(trial.keeping.request_of(ranks) if trial.keeping else {}),
         }
 
     def _stop_rest(self, placement: Placement, trial: _RunningTrial, attempt: str) -> None:
@@ -148,10 +173,15 @@ class Launcher:
         left = [n for n in placement.nodes if any(rank.name not in watch.exits for rank in placement.on(n))]
 
         def stop(node: Node) -> Json:
-            return ask(
-                self._session.to(node), self._code, "stop", STOP_TIMEOUT_SECONDS,
-                run=self._run, trial=placement.trial.id, attempt=attempt,
-            )  # fmt: skip
+            answers = [
+                ask(
+                    self._session.to(node), self._code, "stop", STOP_TIMEOUT_SECONDS,
+                    run=self._run, trial=follower.trial, attempt=attempt,
+                )
+                for follower in trial.followers
+                if follower.node.name == node.name
+            ]  # fmt: skip
+            return {"left": [name for answer in answers for name in answer["left"]]}
 
         limits = {n.name: STOP_LOST_SECONDS if n.name in watch.lost_nodes else STOP_TIMEOUT_SECONDS for n in left}
         for node, answer in on_all(left, stop, limits) if left else ():
@@ -171,10 +201,16 @@ class _RunningTrial:
     outcome: Outcome
     began: float
     keeping: Keeping | None = None
+    replacements: Replacements | None = None
     followers: list[Follower] = field(default_factory=list)
 
-    def watch_until_over(self, limits: Limits) -> Failure | None:
-        """Take messages until the trial is over; the failure if there was one."""
+    def environment_of(self, rank: Rank) -> dict[str, str]:
+        """All that a rank is told."""
+        beside = self.replacements.environment_of(rank) if self.replacements else {}
+        return {**beside, **rank.environment, **(self.keeping.environment_of(rank) if self.keeping else {})}
+
+    def watch_until_over(self, limits: Limits, replace: Callable[[Failure], bool]) -> Failure | None:
+        """Take messages until the trial is over; the failure if there was one for which `replace` found no other rank."""
         watch, outcome = self.watch, self.outcome
         finished: float | None = None
         failed_at: float | None = None
@@ -189,7 +225,9 @@ class _RunningTrial:
             failure = watch.failure(now)
             if failure:
                 failed_at = failed_at or now
-                if now - failed_at > FIRST_FAILURE_WINDOW_SECONDS:
+                if now - failed_at > FIRST_FAILURE_WINDOW_SECONDS and replace(failure):
+                    failed_at = None
+                elif now - failed_at > FIRST_FAILURE_WINDOW_SECONDS:
                     outcome.total_seconds = failed_at - self.began
                     return failure
             elif watch.workers_done:
@@ -267,4 +305,6 @@ class _RunningTrial:
             self.watch.take_log(name, line)
             return
         self.watch.take_event(name, event)
+        if self.replacements:
+            self.replacements.event(name, event)
         self.observer.event(self.watch.ranks[name], event)

@@ -30,6 +30,7 @@ class Recorder:
         self._finished = begun.saved.checkpoint.epoch if begun.saved else 0
         self._gathering = Gathering([rank.name for rank in placement.with_role("worker")], self._finished)
         self._began = time.monotonic()
+        self._ready: set[str] = set()
         self._ready_after: float | None = None
         self._warned: set[str] = set()
         self.epochs: list[Row] = [epoch_row_of(row) for row in begun.epochs]
@@ -56,7 +57,9 @@ class Recorder:
         event = undilated_event(event, self._dilation)
         if event.kind == "ready":
             self.model_parameters = event.number("parameters")
-            self._ready_after = self._elapsed()
+            if rank.name not in self._ready:  # one that takes a dead one's place is ready again
+                self._ready.add(rank.name)
+                self._ready_after = self._elapsed()
         if event.kind == "epoch" and not self._is_done(event):
             row = epoch_row(self._trial, rank, event, now)
             self.epochs.append(row)

@@ -19,6 +19,7 @@ from harness.plan import Trial
 from harness.progress import Progress
 from harness.rates import Rates
 from harness.recorder import Recorder
+from harness.replacements import Replacements
 from harness.rows import Course, Row, rank_rows, throttled_during, timestamp, trial_row
 from harness.store import Begun, RunStore
 
@@ -109,8 +110,14 @@ class Sweep:
         trial = placement.trial
         begun = self.store.begin(trial.id, "attempt" if again else None, go_on=self.policy.go_on)
         left = self.policy.recover_workers
+        replaced = 0
         while True:
-            recorder, outcome = self._start(placement, begun, in_place=left < self.policy.recover_workers)
+            replacements = Replacements(left, begun.saved.checkpoint.epoch if begun.saved else 0)
+            in_place = left < self.policy.recover_workers
+            recorder, outcome = self._start(placement, begun, replacements, in_place=in_place)
+            left -= len(replacements.made)
+            replaced += len(replacements.made)
+            self._earlier += map(asdict, replacements.made)
             if not (left and outcome.failure and _is_recoverable(outcome.failure, placement)):
                 break
             left -= 1
@@ -118,12 +125,14 @@ class Sweep:
             self.progress.warning(f"{trial.id}: {outcome.failure}")
             placement = self._placed(trial, placement.nodes, port)
             begun = self.store.begin(trial.id, "recovery", go_on=True)
-        row = self._finish(placement, begun, recorder, outcome)
+        row = self._finish(placement, begun, recorder, outcome, replaced)
         if outcome.failure:
             self._earlier.append(asdict(outcome.failure))
         return row, outcome
 
-    def _start(self, placement: Placement, begun: Begun, *, in_place: bool) -> tuple[Recorder, Outcome]:
+    def _start(
+        self, placement: Placement, begun: Begun, replacements: Replacements, *, in_place: bool
+    ) -> tuple[Recorder, Outcome]:
         """Start the ranks and see them to their end."""
         saved = begun.saved
         recovery = begun.recoveries if in_place else 0
@@ -131,14 +140,17 @@ class Sweep:
         dilation = self.cluster.time_dilation
         recorder = Recorder(placement, self.store, self.progress, begun, dilation)
         keeping = Keeping(recorder.checkpoint, saved.checkpoint if saved else None) if self.policy.keeps else None
-        return recorder, undilated_outcome(self.launcher.run(placement, recorder, keeping=keeping), dilation)
+        outcome = self.launcher.run(
+            placement, recorder, keeping=keeping, replacements=replacements if replacements.allowed else None
+        )
+        return recorder, undilated_outcome(outcome, dilation)
 
-    def _finish(self, placement: Placement, begun: Begun, recorder: Recorder, outcome: Outcome) -> Row:
+    def _finish(self, placement: Placement, begun: Begun, recorder: Recorder, outcome: Outcome, replaced: int) -> Row:
         trial, saved = placement.trial, begun.saved
         left_out = self.quarantined - {node.name for node in placement.nodes}
         course = Course(
             attempts=begun.attempts,
-            recoveries=begun.recoveries,
+            recoveries=begun.recoveries + replaced,
             continued_from_epoch=saved.checkpoint.epoch if saved else None,
             startup_seconds=saved.startup_seconds if saved else None,
             total_seconds=saved.total_seconds if saved else 0.0,

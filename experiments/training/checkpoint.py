@@ -12,7 +12,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from .errors import ProgramError
 from .events import emit
 from .models import Architecture, Weights
+from .stores import FOLLOWS
 
 TO = "HARNESS_CHECKPOINT"
 FROM = "HARNESS_RESUME_FROM"
@@ -35,9 +36,13 @@ class Beginning:
 
 
 def beginning(architecture: Architecture, seed: int) -> Beginning:
-    """The checkpoint that the environment names, or a new run's first weights. Raises ProgramError."""
+    """The checkpoint that the environment names, or a new run's first weights. Raises ProgramError.
+
+    A worker that takes a dead one's place begins with the epoch in which that one died; its weights come from the store.
+    """
     path = os.environ.get(FROM)
-    return _load(Path(path), architecture) if path else Beginning(architecture.first_weights(seed), 0)
+    begun = _load(Path(path), architecture) if path else Beginning(architecture.first_weights(seed), 0)
+    return replace(begun, epoch=int(os.environ.get(FOLLOWS, begun.epoch)))
 
 
 class Keeper:

@@ -55,7 +55,7 @@ def _work(chosen: options.Options) -> None:
     from .network import Network
 
     start.imported()
-    with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire) as store:
+    with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire, begun.epoch) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
         buckets = store.buckets(architecture.sizes())
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
@@ -67,6 +67,7 @@ def _work(chosen: options.Options) -> None:
             model=chosen.model,
             parameters=architecture.parameters(),
             environment=derived,
+            replaceable=store.replaceable,
         )
         trainer.run(begun.epoch)
         trained = network.weights()

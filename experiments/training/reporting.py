@@ -29,9 +29,19 @@ class Start:
         self._imported = time.perf_counter()
 
     def ready(
-        self, *, rank: int, workers: int, model: str, parameters: int, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        rank: int,
+        workers: int,
+        model: str,
+        parameters: int,
+        environment: Mapping[str, str] | None = None,
+        replaceable: bool = False,
     ) -> None:
-        """Say that this worker is about to train, with what the program itself set in its `environment`."""
+        """Say that this worker is about to train, with what the program itself set in its `environment`.
+
+        `replaceable` is whether another worker could take its place.
+        """
         emit(
             "ready",
             rank=rank,
@@ -39,6 +49,7 @@ class Start:
             model=model,
             parameters=parameters,
             environment=dict(environment or {}),
+            replaceable=replaceable,
             import_seconds=self._before + self._imported - self._loaded,
             data_seconds=self._loaded - self._began,
             store_seconds=time.perf_counter() - self._imported,

@@ -168,6 +168,16 @@ def wait_for_recovery(run: Path) -> None:
         time.sleep(0.05)
 
 
+def test_where_another_worker_takes_the_dead_ones_place(bench: Bench) -> None:
+    process = bench.start("replaced", "dist_async", "--recover-workers", "1")
+    bench.wait_until_trained("replaced", ROWS_BEFORE)
+    os.kill(bench.worker(0), signal.SIGKILL)
+    ended = bench.end(process, "replaced")
+    assert sorted(ended.epochs) == [(rank, epoch) for rank in range(WORKERS) for epoch in range(1, EPOCHS + 1)]
+    assert (ended.row["attempts"], ended.row["recovered"], ended.row["continued_from_epoch"]) == ("1", "1", "")
+    assert float(ended.row["validation_accuracy"]) > 0.85
+
+
 def test_where_every_worker_has_weights_of_its_own(bench: Bench) -> None:
     # Small batches make long epochs: all workers' files of one epoch must be seen before the next one replaces them.
     alone = bench.end(bench.start("alone", "none", *SLOWLY), "alone")

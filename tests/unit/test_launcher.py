@@ -20,6 +20,7 @@ from harness.inventory import Cluster, Node
 from harness.launcher import Launcher, Limits, Outcome
 from harness.paths import EXPERIMENTS
 from harness.placement import Placement, Rank, place
+from harness.replacements import Replacements
 from harness.transport import Session
 
 FAST = Limits(stall=None, exit_grace=1, outage=3, silence=3, lease=10)
@@ -147,6 +148,39 @@ def test_checkpoints_are_fetched_and_workers_begin_with_one(bench: Bench) -> Non
     assert outcome.status == "ok"
     assert sorted(taken) == [("worker0", b"0\n"), ("worker1", b"1\n")]
     assert heard.said == {"server0": b"none\n", "worker0": b"300000\n", "worker1": b"300000\n"}
+
+
+def test_another_takes_a_dead_workers_place_while_the_rest_go_on(bench: Bench) -> None:
+    ready = """echo '{"event": "ready", "rank": 0, "replaceable": true}'"""
+    dying = (
+        f'{ready}; echo \'{{"event": "epoch", "rank": 1, "epoch": 4, "train_seconds": 1}}\'; '
+        '[ -z "$HARNESS_FOLLOWS_AFTER" ] && kill -9 $$; echo follows after $HARNESS_FOLLOWS_AFTER; sleep 1'
+    )
+    launcher = Launcher(bench.session, bench.code.hash, "R", FAST)
+    heard, replacements = Heard(), Replacements(1)
+    placement = bench.placement(
+        worker0=f"{ready}; sleep 6", worker1=dying, server0="echo $PS_HEARTBEAT_TIMEOUT; sleep 7"
+    )
+    outcome = launcher.run(placement, heard, replacements=replacements)
+    assert (outcome.status, outcome.failure) == ("ok", None)
+    assert heard.said["server0"] == b"4\n"
+    assert heard.said["worker1"].endswith(b"follows after 4\n")
+    assert [str(failure) for failure in replacements.made] == ["worker1 on b: was killed by SIGKILL"]
+    assert heard.warnings == ["worker1 on b: was killed by SIGKILL; another takes its place"]
+
+
+def test_a_newcomer_is_stopped_with_the_rest(bench: Bench) -> None:
+    dying = (
+        """echo '{"event": "ready", "rank": 0, "replaceable": true}'; """
+        '[ -z "$HARNESS_FOLLOWS_AFTER" ] && kill -9 $$; sleep 60'
+    )
+    launcher = Launcher(bench.session, bench.code.hash, "R", FAST)
+    placement = bench.placement(
+        worker1=dying, worker0=f"{dying[: dying.index(';')]}; sleep 5; exit 3", server0="sleep 60"
+    )
+    outcome = launcher.run(placement, Heard(), replacements=Replacements(1))
+    assert str(outcome.failure) == "worker0 on a: exited with status 3"
+    assert bench.left() == []
 
 
 class Full(Heard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import cast
@@ -19,6 +20,12 @@ _STORES = {
 
 NAMES = tuple(_STORES)
 
+
+REPLACEABLE = "HARNESS_REPLACEABLE"
+"""Set where a worker that dies may be followed by another."""
+
+FOLLOWS = "HARNESS_FOLLOWS_AFTER"
+"""Set for a worker that takes a dead one's place: how many epochs that one had finished."""
 
 WIRES = ("float32", "bfloat16")
 
@@ -38,8 +45,10 @@ def environment(name: str, sizes: Sequence[int], given: Mapping[str, str]) -> di
     return {variable: value for variable, value in wanted.get(name, {}).items() if variable not in given}
 
 
-def open_store(name: str, synchronise_every: int = 1, wire: str = "float32") -> Store:
+def open_store(name: str, synchronise_every: int = 1, wire: str = "float32", finished: int = 0) -> Store:
     """Open the store of that name; this process's role stands in the environment (`DMLC_*`, `HARNESS_WORKER_RANK`).
+
+    `finished` is how many epochs are done: a worker that takes a dead one's place must meet the others in the next.
 
     Raises ProgramError where `synchronise_every` or `wire` ask for what the store has not.
     """
@@ -52,4 +61,7 @@ def open_store(name: str, synchronise_every: int = 1, wire: str = "float32") -> 
             f"the store {name} exchanges float32 in every step",
             "use --kvstore allreduce for --synchronise-every and --wire, or leave them out",
         )
+    if name == "dist_async" and os.environ.get(REPLACEABLE):
+        replaceable = import_module(".replaceable", __package__).ReplaceableStore
+        return cast(Store, replaceable(finished, follows=FOLLOWS in os.environ))
     return cast(Store, store())

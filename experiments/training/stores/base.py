@@ -72,6 +72,9 @@ class Store(ABC):
     """Where the training's time goes. The store laps what is its own, and the end of backward where it alone knows that;
     it tells nothing of what it leaves to MXNet's threads (`hidden`)."""
 
+    replaceable: ClassVar[bool] = False
+    """Whether a worker that died in mid-epoch can be followed by another, which begins that epoch again."""
+
     shared: ClassVar[bool] = True
     """Whether all workers train one model, so that worker 0's values at an epoch's end stand for everybody's."""
 

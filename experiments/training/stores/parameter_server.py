@@ -51,16 +51,20 @@ class ParameterServerStore(Store):
         self._reductions = 0
 
     def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
-        """Give the servers worker 0's values (`init` ends in a barrier, so no push comes too early) and take them."""
+        """Give the servers worker 0's values (that ends in a barrier, so no push comes too early) and take them."""
         backward = in_key_order(parameters)
-        self._keys = [str(number) for number in range(len(backward))]
+        self._keys = list(range(len(backward)))
         self._values = [parameter.value for parameter in backward]
         self._gradients = [parameter.gradient for parameter in backward]
         self._images = shares.total
         self._mark = mx.nd.zeros((1, *parameters[0].gradient.shape[1:]))
-        self._kv.init(self._keys, self._values)
+        self._publish()
         self._kv.pull(self._keys, out=self._values)
         mx.nd.waitall()
+
+    def _publish(self) -> None:
+        """Make the keys known to the servers, with this worker's values if it is worker 0; ends in a barrier."""
+        self._kv.init(self._keys, self._values)
 
     @abstractmethod
     def _enqueue(self, learning_rate: float) -> None:
@@ -82,14 +86,14 @@ class ParameterServerStore(Store):
     def reduce(self, values: Vector) -> Vector:
         """Sum over workers, under a key of its own for every call: a key that was updated keeps its past."""
         self._reductions += 1
-        key = f"reduction{self._reductions}"
+        key = len(self._keys) + self._reductions
         total = mx.nd.zeros(values.shape)
         self._kv.init(key, total)
         self._add_up(key, mx.nd.array(values, dtype="float32"), total)
         return np.asarray(total.asnumpy(), np.float64)
 
     @abstractmethod
-    def _add_up(self, key: str, part: Array, total: Array) -> None:
+    def _add_up(self, key: int, part: Array, total: Array) -> None:
         """Fill `total` with the sum of all workers' `part` under a fresh key that holds zeros."""
 
     def close(self) -> None:
@@ -113,7 +117,7 @@ class SynchronousStore(ParameterServerStore):
         self._kv.pushpull(self._keys, self._gradients)  # in place: the sums overwrite the gradients
         self._update(learning_rate / self._images)
 
-    def _add_up(self, key: str, part: Array, total: Array) -> None:
+    def _add_up(self, key: int, part: Array, total: Array) -> None:
         self._kv.push(key, part)
         self._kv.pull(key, out=total)
 
@@ -134,7 +138,7 @@ class AsynchronousStore(ParameterServerStore):
         self._kv.push(self._keys, self._gradients)
         self._kv.pull(self._keys, out=self._values)
 
-    def _add_up(self, key: str, part: Array, total: Array) -> None:
+    def _add_up(self, key: int, part: Array, total: Array) -> None:
         self._kv.push(key, -part)
         self._kv.pull(key, out=total)
         total.wait_to_read()  # own part has been applied

@@ -1,0 +1,81 @@
+"""`dist_async` whose workers can be replaced: one that died in mid-epoch leaves the others a way to go on with another.
+
+ps-lite gives a dead worker's rank to the next worker that comes, once its heartbeats have been missing for so long
+(`PS_HEARTBEAT_TIMEOUT`, in every process of the trial). The servers hold the values, so the newcomer takes them from
+there. What stands in the way are barriers, which count messages: a worker that died within one was counted, or was not. So
+after the first values nobody waits at one until all have trained.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import mxnet as mx
+import numpy as np
+
+from ..errors import ProgramError
+from ..meters import process_age
+from .base import Vector
+from .parameter_server import AsynchronousStore
+from .server_shards import BOUND
+
+_WIDEST = 15
+_FIRST_LOOK_SECONDS = 0.005
+_LAST_LOOK_SECONDS = 0.2
+
+
+class ReplaceableStore(AsynchronousStore):
+    """Sums lie on two boards on the servers, used in turns: a row a worker, [round, values].
+
+    A worker writes its own row and looks until every row is of this round. Nobody can be two rounds ahead of another, so
+    the rows that are read are of this round alone. A row that was written before its worker died is written once more.
+    There is a round an epoch, and `finished` says how many are over. `follows`: this worker takes a dead one's place.
+    """
+
+    replaceable = True
+
+    def __init__(self, finished: int, *, follows: bool) -> None:
+        self._follows = follows
+        if follows:
+            # A newcomer before its time would get no rank at all
+            timeout = float(os.environ.get("PS_HEARTBEAT_TIMEOUT", "0"))
+            time.sleep(max(0.0, timeout + 1.0 - process_age()))
+        super().__init__()
+        self._round = finished
+
+    def _publish(self) -> None:
+        """Make values and boards known to the servers; a newcomer's first values would be taken for gradients."""
+        size = self.workers * (1 + _WIDEST)
+        if size >= int(os.environ.get(BOUND, size + 1)):
+            raise ProgramError(
+                f"a board of {size} values would be cut up over servers, its rows too",
+                f"raise {BOUND}, or leave --recover-workers out",
+            )
+        first = len(self._keys)
+        self._boards = [first, first + 1]
+        if not self._follows:
+            super()._publish()
+            self._kv.init(self._boards, [mx.nd.zeros((self.workers, 1 + _WIDEST))] * 2)
+
+    def reduce(self, values: Vector) -> Vector:
+        """Sum over workers. The launcher's stall limit bounds the wait for one that died."""
+        if len(values) > _WIDEST:
+            raise ProgramError(f"{len(values)} values are more than a row of {_WIDEST}", "reduce them in parts")
+        self._round += 1
+        key = self._boards[self._round % 2]
+        board = mx.nd.zeros((self.workers, 1 + _WIDEST))
+        self._kv.pull(key, out=board)
+        change = np.zeros(board.shape, np.float32)
+        row = np.zeros(1 + _WIDEST)
+        row[: 1 + len(values)] = [self._round, *values]
+        change[self.rank] = board.asnumpy()[self.rank] - row  # servers subtract
+        self._kv.push(key, mx.nd.array(change))
+        pause = _FIRST_LOOK_SECONDS
+        while True:
+            self._kv.pull(key, out=board)
+            rows = np.asarray(board.asnumpy(), np.float64)
+            if (rows[:, 0] > self._round - 0.5).all():
+                return np.asarray(rows[:, 1 : 1 + len(values)].sum(axis=0))
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK_SECONDS)
