@@ -155,7 +155,11 @@ def test_stop_ends_a_stopped_rank_and_a_stopped_keeper(bench: Bench) -> None:
 
 def test_stop_ends_what_a_killed_keeper_left(bench: Bench) -> None:
     bench.start("sh", "-c", "sleep 60 & sleep 60")
-    os.kill(bench.wait_for_keeper(), signal.SIGKILL)
+    keeper = bench.wait_for_keeper()
+    deadline = time.monotonic() + 10
+    while len(agent.descendants(keeper)) < 3 and time.monotonic() < deadline:  # the shell and both of its sleeps
+        time.sleep(0.05)
+    os.kill(keeper, signal.SIGKILL)
     time.sleep(0.3)
     assert agent.left_processes(bench.directory)  # the grandchild: only the rank itself dies with its keeper
     assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
