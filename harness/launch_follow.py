@@ -124,7 +124,9 @@ class Follower(threading.Thread):
         try:
             if not self._stopping.is_set():
                 payload = b"" if self._launched else self._payload
-                stream.send_line({**self._request, "offsets": self._offsets}, payload)
+                # Not of ranks that ended: told again, it would be taken for the end of who took the place since.
+                offsets = {name: self._offsets[name] for name in self._offsets if name in self._left}
+                stream.send_line({**self._request, "offsets": offsets}, payload)
                 self._read_frames(stream)
             if not self._left:
                 # It has all of it: the agent removes the trial's directory.

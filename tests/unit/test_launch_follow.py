@@ -65,10 +65,10 @@ def frame(payload: bytes = b"", **values: object) -> bytes:
     return json.dumps({**values, **size}).encode() + b"\n" + payload
 
 
-def followed(*connections: Sequence[bytes]) -> tuple[list[Message], Scripted]:
+def followed(*connections: Sequence[bytes], ranks: Sequence[str] = ("worker0",)) -> tuple[list[Message], Scripted]:
     transport = Scripted(*connections)
     inbox: queue.Queue[Message] = queue.Queue()
-    request = {"ranks": [{"name": "worker0"}]}
+    request = {"ranks": [{"name": name} for name in ranks]}
     Follower(transport, "code", request, Limits(outage=1, silence=1), inbox).run()
     return list(inbox.queue), transport
 
@@ -137,3 +137,13 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     chunks = [b"x" * (1 << 20)] * (FRAME_LIMIT_BYTES // (1 << 20) + 2)
     with pytest.raises(StreamClosedError, match="without an end"):
         Script(chunks, cut=False).read_frame(1)
+
+
+def test_what_ended_is_not_asked_for_again_after_a_cut() -> None:
+    _, transport = followed(
+        [frame(**STARTED), frame(**exit_state(rank="worker0", signal=9))],
+        [frame(**exit_state(rank="server0"))],
+        ranks=("server0", "worker0"),
+    )
+    asked = [json.loads(stream.written.partition(b"\n")[0])["offsets"] for stream in transport.streams]
+    assert asked == [{"server0": 0, "worker0": 0}, {"server0": 0}]
