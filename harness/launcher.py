@@ -148,6 +148,7 @@ class Launcher:
         self, trial: _RunningTrial, ranks: Sequence[Rank], name: str, attempt: str, directory: str | None
     ) -> Json:
         node = ranks[0].node
+        others = [follower for follower in trial.followers if follower.node.name == node.name]
         return {
             "root": node.root,
             "node": node.name,
@@ -155,7 +156,7 @@ class Launcher:
             "run": self._run,
             "trial": name,
             "attempt": attempt,
-            "beside": any(each.node.name == node.name for each in trial.followers),
+            "beside": bool(others),
             "ranks": [
                 {"name": rank.name, "command": list(rank.command), "environment": trial.environment_of(rank)}
                 for rank in ranks
@@ -163,7 +164,8 @@ class Launcher:
             "directory": directory,
             "lease_seconds": self._limits.lease,
             "time_limit_seconds": self._limits.time,
-            "telemetry_seconds": self._telemetry_seconds,
+            # A node's samples come once, and from one set of counters.
+            "telemetry_seconds": 0 if any(each.is_alive() for each in others) else self._telemetry_seconds,
             **(trial.keeping.request_of(ranks) if trial.keeping else {}),
         }
 
