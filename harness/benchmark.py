@@ -17,7 +17,7 @@ from harness.store import RunPaths, open_run
 
 _NEEDED = ("batch_size", "kvstore")
 # Of stores alone; without one they would be refused.
-_OF_STORES = ("synchronise_every", "wire")
+_OF_STORES = ("synchronise_every", "wire", "threshold")
 # With this store the program computes without MXNet's threads; a node is to be measured as it will compute.
 _ENGINES = {"allreduce": {"MXNET_ENGINE_TYPE": "NaiveEngine"}}
 

@@ -1,4 +1,5 @@
 """What a run is continued from: the weights after an epoch. Plain SGD keeps nothing else between steps.
+(What 2-bit compression has not sent yet is in MXNet's worker, out of reach: it is lost.)
 
 Shuffles are a function of seed and epoch and the learning rate one of the step's number, so a worker that takes the weights
 of epoch k and goes on with epoch k + 1 computes what it would have computed. The harness says through the environment

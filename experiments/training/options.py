@@ -28,6 +28,7 @@ class Options:
     kvstore: str
     synchronise_every: int
     wire: str
+    threshold: float | None
     seed: int
     validation: bool
     limit: int | None
@@ -53,7 +54,18 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--epochs", type=_positive, default=10)
     add("--kvstore", choices=stores.NAMES, default="dist_sync")
     add("--synchronise-every", type=_positive, default=1, help="steps between averages of the values (allreduce)")
-    add("--wire", choices=stores.WIRES, default="float32", help="how gradients travel (allreduce)")
+    add(
+        "--wire",
+        choices=stores.WIRES,
+        default="float32",
+        help="how gradients travel: bfloat16 with allreduce, 2bit with dist_*",
+    )
+    add(
+        "--threshold",
+        type=_rate,
+        default=None,
+        help="what 2bit sends of a mean gradient is nothing or this, plus or minus",
+    )
     add("--seed", type=_natural, default=0, help="of the first weights and of every epoch's shuffle")
     add("--validation", action=argparse.BooleanOptionalAction, default=True)
     add("--limit", type=_positive, default=None, help="use only the first training images, for quick runs")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import checkpoint, data, options, sharding, stores
+from . import checkpoint, data, options, schedule, sharding, stores
 from .errors import ProgramError
 from .events import emit
 from .models import ARCHITECTURES, digest
@@ -40,6 +40,8 @@ def _serve() -> None:
 def _work(chosen: options.Options) -> None:
     """Be a worker: whatever can be wrong with the data is found before the store is opened and others wait."""
     start = Start()
+    exchange = stores.Exchange(chosen.synchronise_every, chosen.wire, chosen.threshold)
+    exchange.check(chosen.kvstore)
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
     begun = checkpoint.beginning(architecture, chosen.seed)
@@ -55,7 +57,10 @@ def _work(chosen: options.Options) -> None:
     from .network import Network
 
     start.imported()
-    with stores.open_store(chosen.kvstore, chosen.synchronise_every, chosen.wire, begun.epoch) as store:
+    rate = schedule.scaled(chosen.learning_rate, chosen.learning_rate_scaling, workers)
+    with stores.open_store(
+        chosen.kvstore, exchange, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
+    ) as store:
         network = Network(architecture, dataset.side, dataset.deviation)
         buckets = store.buckets(architecture.sizes())
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)

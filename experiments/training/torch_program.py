@@ -36,9 +36,10 @@ def _work(chosen: options.Options) -> None:
         raise ProgramError(
             "this node's runtime has no PyTorch", "provision it with PyTorch's wheel: docs/bench.md has the command"
         )
-    if (chosen.synchronise_every, chosen.wire) != (1, "float32"):
+    if (chosen.synchronise_every, chosen.wire, chosen.threshold) != (1, "float32", None):
         raise ProgramError(
-            "PyTorch's gloo exchanges float32 in every step here", "leave --synchronise-every and --wire out"
+            "PyTorch's gloo exchanges float32 in every step here",
+            "leave --synchronise-every, --wire and --threshold out",
         )
     architecture = ARCHITECTURES[chosen.model]
     dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)

@@ -41,7 +41,15 @@ class Load:
 KEPT = {OURS: at_least(0.70), LOCAL: at_least(0.95)}
 EXACT = (CONTROL, STOCK, "tuned", OURS, TORCH)
 LOADS = (
-    Load("lenet5", 61_706, (*EXACT, "allreduce_bfloat16", LOCAL), steps=40, epochs=2, control_epochs=8, kept=KEPT),
+    Load(
+        "lenet5",
+        61_706,
+        (*EXACT, "allreduce_bfloat16", LOCAL, "two_bit"),
+        steps=40,
+        epochs=2,
+        control_epochs=8,
+        kept=KEPT,
+    ),
     Load("lenet", 431_080, EXACT, steps=6, epochs=2, control_epochs=6, kept={}),
 )
 QUICK_LOADS = (Load("lenet5", 61_706, (CONTROL, STOCK, OURS, TORCH), steps=15, epochs=2, control_epochs=10, kept=KEPT),)

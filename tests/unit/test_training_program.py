@@ -68,6 +68,8 @@ def test_options_have_the_reference_experiments_defaults(monkeypatch: pytest.Mon
         ["--kvstore", "device"],
         ["--no-such-option"],
         ["--limit", "many"],
+        ["--wire", "1bit"],
+        ["--threshold", "0"],
     ],
 )
 def test_wrong_options_are_named(arguments: list[str]) -> None:

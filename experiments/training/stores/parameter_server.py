@@ -23,6 +23,7 @@ from ..phases import BACKWARD, PULL, PUSH, UPDATE, WAIT, Phases, engine_in_turns
 from ..sharding import Shares
 from .base import Array, Parameter, Store, Vector
 from .server_shards import in_key_order
+from .two_bit import WIRE, bits_of, sum_of
 from .update import Update
 
 _REQUIRED = ("DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
@@ -35,7 +36,8 @@ class ParameterServerStore(Store):
     # it is held here, where no unwinding stack frees it; see the program's exit.
     _held: ClassVar[list[object]] = []
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float | None = None) -> None:
+        """Join the others. With `threshold`, every push is compressed to two bits a value (see `two_bit.py`)."""
         missing = [name for name in _REQUIRED if not os.environ.get(name)]
         if missing or os.environ.get("DMLC_ROLE") != "worker":
             raise ProgramError(
@@ -49,6 +51,9 @@ class ParameterServerStore(Store):
         # MXNet's threads send, take and apply while this one computes, and later waits: those have no time of their own
         self.phases = Phases(in_turns=engine_in_turns(), hidden=(PUSH, PULL, UPDATE))
         self._reductions = 0
+        self._threshold = threshold
+        if threshold is not None:  # MXNet's worker 0 tells the servers, and pushes only once they have heard
+            self._kv.set_gradient_compression({"type": WIRE, "threshold": threshold})
 
     def attach(self, parameters: Sequence[Parameter], shares: Shares) -> None:
         """Give the servers worker 0's values (that ends in a barrier, so no push comes too early) and take them."""
@@ -84,6 +89,14 @@ class ParameterServerStore(Store):
         self.phases.lap(WAIT)
 
     def reduce(self, values: Vector) -> Vector:
+        """Sum over workers. Through compression each worker's values go bit by bit, in places of their own: exact."""
+        if self._threshold is None:
+            return self._sum(values)
+        # twice the threshold is sent as the threshold, by the servers' rounding of it too
+        mine = bits_of(values, self.rank, self.workers) * np.float64(2 * self._threshold)
+        return sum_of(self._sum(mine) > 0, self.workers)
+
+    def _sum(self, values: Vector) -> Vector:
         """Sum over workers, under a key of its own for every call: a key that was updated keeps its past."""
         self._reductions += 1
         key = len(self._keys) + self._reductions
@@ -114,7 +127,12 @@ class SynchronousStore(ParameterServerStore):
         self._update = Update(parameters)
 
     def _enqueue(self, learning_rate: float) -> None:
-        self._kv.pushpull(self._keys, self._gradients)  # in place: the sums overwrite the gradients
+        # in place: the sums overwrite the gradients
+        if self._threshold is None:
+            self._kv.pushpull(self._keys, self._gradients)
+        else:  # MXNet compresses no pushpull
+            self._kv.push(self._keys, self._gradients)
+            self._kv.pull(self._keys, out=self._gradients)
         self._update(learning_rate / self._images)
 
     def _add_up(self, key: int, part: Array, total: Array) -> None:
@@ -127,8 +145,8 @@ class AsynchronousStore(ParameterServerStore):
 
     name = "dist_async"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, threshold: float | None = None) -> None:
+        super().__init__(threshold)
         # rate 1: workers scale their gradients, so that the rate can change from step to step
         self._kv.set_optimizer(mx.optimizer.SGD(learning_rate=1.0, wd=0.0))
 
