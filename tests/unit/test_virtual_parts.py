@@ -73,12 +73,13 @@ def test_a_version_2_group_is_written_as_the_kernel_reads_it(tmp_path: Path) -> 
 
 
 def test_links_are_shaped_where_a_node_cannot_reach() -> None:
-    assert network.shaping_commands("eth0", 10**8) == [
-        "qdisc replace dev eth0 root handle 1: htb default 1",
-        "class replace dev eth0 parent 1: classid 1:1 htb rate 98439532bit ceil 98439532bit burst 3100 cburst 3100 "
+    assert network.shaping_commands("node01", 10**8) == [
+        "qdisc replace dev node01 root handle 1: htb default 1",
+        "class replace dev node01 parent 1: classid 1:1 htb rate 98439532bit ceil 98439532bit burst 3100 cburst 3100 "
         "quantum 60000",
-        "qdisc replace dev eth0 parent 1:1 handle 2: bfifo limit 640000",
+        "qdisc replace dev node01 parent 1:1 handle 2: bfifo limit 640000",
     ]
+    assert network.shaping_commands("eth0", 10**8)[2] == "qdisc replace dev eth0 parent 1:1 handle 2: pfifo limit 1000"
     lines = network.cable_commands(NODES[0])
     assert lines[0] == "link add node01 type veth peer name eth0 address 02:00:0a:4d:00:01 netns hv-pi-n01"
     assert "link set node01-d master switch" in lines
