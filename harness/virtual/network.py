@@ -29,8 +29,8 @@ NODE_INTERFACE = "eth0"
 COUNTED_SHARE = 1514 / 1538
 # What waits at a port before the switch drops. Small switches push back instead of dropping (802.3x), hence the depth.
 BUFFER_BYTES = 640_000
-# What waits in the node itself: as in a board's kernel, a queue of messages, too long to be met by what sockets hand it. With the
-# switch's buffer here too, MXNet's LeNet on 11 nodes lost packets before its own card, and a step took 430 ms instead of 300.
+# What waits in the node: as in a board's kernel, a queue of messages, longer than what sockets hand it. With the switch's
+# buffer here too, MXNet's LeNet on 11 nodes lost packets before its own card, and a step took 430 ms instead of 300.
 _CARD_MESSAGES = 1_000
 _BURST_BYTES = 3_100  # two full frames
 _QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
