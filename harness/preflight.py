@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -245,7 +245,7 @@ def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Co
 
         names = {node.address: node.name for node in nodes}
         for node, answer in on_all(nodes, connect):
-            findings += _judge_network(node, answer, names)
+            findings += network_findings(node, answer, names, cluster.time_dilation)
     except (TimeoutError, StreamClosedError, NodeError) as error:
         findings.append(
             Finding("all", "network", "failed", f"the network could not be measured: {error or 'no answer'}")
@@ -256,7 +256,10 @@ def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Co
     return findings
 
 
-def _judge_network(node: Node, answer: Json | NodeError, names: dict[str, str]) -> list[Finding]:
+def network_findings(
+    node: Node, answer: Json | NodeError, names: Mapping[str, str], dilation: float = 1.0
+) -> list[Finding]:
+    """Judge what a node found of its peers (`names` by address), in undilated time; pure."""
     if isinstance(answer, NodeError):
         return [Finding(node.name, "network", "failed", answer.message, answer.remedy)]
     found = [
@@ -267,8 +270,8 @@ def _judge_network(node: Node, answer: Json | NodeError, names: dict[str, str]) 
     if found:
         return found
     rate = answer["bytes_per_second"]
-    slowest = max(answer["reached"].values())
+    slowest = max(answer["reached"].values()) / dilation
     detail = f"reaches {len(answer['reached'])} peers, slowest in {1000 * slowest:.1f} ms"
     if rate is None:
         return [Finding(node.name, "network", "warning", f"{detail}; its rate could not be measured")]
-    return [Finding(node.name, "network", "ok", f"{detail}; sends {rate * 8 / 1e6:.0f} Mbit/s to the next")]
+    return [Finding(node.name, "network", "ok", f"{detail}; sends {rate * dilation * 8 / 1e6:.0f} Mbit/s to the next")]

@@ -8,7 +8,16 @@ import pytest
 from launch_parts import CLUSTER, NODES, trial
 
 from harness.errors import BadInputError
-from harness.preflight import Finding, Preflight, Probed, fit_nodes, node_findings, require, warnings_of
+from harness.preflight import (
+    Finding,
+    Preflight,
+    Probed,
+    fit_nodes,
+    network_findings,
+    node_findings,
+    require,
+    warnings_of,
+)
 from harness.transport import Json
 
 RUNTIME = {"mxnet": "1.9.1", "python": "3.11.2", "stores": ["dist_sync"]}
@@ -83,3 +92,16 @@ def test_what_is_only_said(node: Probed, what: str) -> None:
     assert [finding.detail for finding in warnings_of(Preflight([node]))] == [what]
     require(Preflight([node]), [], CLUSTER)
     assert all(finding.remedy for finding in node_findings(node, "site") if finding.level != "ok")
+
+
+@pytest.mark.parametrize(("dilation", "slowest", "rate"), [(1.0, "6.0 ms", "31 Mbit/s"), (3.0, "2.0 ms", "94 Mbit/s")])
+def test_the_network_is_judged_in_undilated_time(dilation: float, slowest: str, rate: str) -> None:
+    answer = {"reached": {"127.0.0.2": 0.006, "127.0.0.3": 0.003}, "bytes_per_second": 94.1e6 / 8 / 3}
+    (found,) = network_findings(NODES[0], answer, {"127.0.0.2": "b", "127.0.0.3": "c"}, dilation)
+    assert (found.level, found.detail) == ("ok", f"reaches 2 peers, slowest in {slowest}; sends {rate} to the next")
+
+
+def test_a_peer_out_of_reach_is_named() -> None:
+    answer = {"reached": {"127.0.0.2": "timed out", "127.0.0.3": 0.003}, "bytes_per_second": None}
+    (found,) = network_findings(NODES[0], answer, {"127.0.0.2": "b", "127.0.0.3": "c"})
+    assert (found.level, found.detail) == ("failed", "cannot reach b (127.0.0.2) on the store's port: timed out")
