@@ -93,19 +93,19 @@ class Blueprint:
     @classmethod
     def of(cls, options: Options) -> Blueprint:
         """Check `options`; BadInputError names the first that cannot be."""
-        profile.check(options.profile, options.cpu)
+        if not 1.0 <= options.dilation <= MOST_DILATION:
+            raise BadInputError(
+                f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
+                "1 is real time; 3 gives this machine three times as long for everything",
+            )
+        profile.check(options.profile, options.cpu, options.dilation)
         nodes = _nodes(options)
         for name in (*options.node_profiles, *options.node_cpus):
             if name not in {node.name for node in nodes}:
                 raise BadInputError(
                     f"virtual cluster {options.name} is to have no node {name!r}", f"name one up to {nodes[-1].name}"
                 )
-            profile.check(*options.speed_of(name))
-        if not 1.0 <= options.dilation <= MOST_DILATION:
-            raise BadInputError(
-                f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
-                "1 is real time; 3 gives this machine three times as long for everything",
-            )
+            profile.check(*options.speed_of(name), options.dilation)
         controller = options.controller_link
         return cls(
             options=options,

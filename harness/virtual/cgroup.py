@@ -77,8 +77,16 @@ def find_hierarchies() -> Hierarchies:
     return found
 
 
+def least_fraction(dilation: float = 1.0) -> float:
+    """The fewest cores that the kernel's least quota and longest period allow, in time slowed down by `dilation`. Pure."""
+    return dilation * _LEAST_QUOTA_MICROSECONDS / _MOST_PERIOD_MICROSECONDS
+
+
 def quota_and_period(fraction: float, dilation: float = 1.0) -> tuple[int, int]:
-    """CPU quota and period in microseconds for `fraction` cores, in time slowed down by `dilation`. Pure."""
+    """CPU quota and period in microseconds for `fraction` cores, in time slowed down by `dilation`. Pure.
+
+    Fewer than `least_fraction` become that many: the kernel has no smaller share.
+    """
     period = max(PERIOD_MICROSECONDS * dilation, _LEAST_QUOTA_MICROSECONDS * dilation / fraction)
     period = min(round(period), _MOST_PERIOD_MICROSECONDS)
     return max(_LEAST_QUOTA_MICROSECONDS, round(fraction / dilation * period)), period

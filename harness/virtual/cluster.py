@@ -120,8 +120,8 @@ def restore_link(name: str, node: str) -> None:
 
 def set_quota(name: str, node: str, fraction: float | None) -> None:
     """Give `node` `fraction` cores (None: no limit) until the next `up`."""
-    profile.check("none", fraction)
     dilation = _record(places_of(name)).options.dilation
+    profile.check("none", fraction, dilation)
     _machine(name, node).group.set_quota(fraction, dilation)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.errors import BadInputError
+from harness.virtual import cgroup
 from harness.virtual.command import run
 
 RULE = (
@@ -67,13 +68,15 @@ class Quota:
         return asdict(self)
 
 
-def check(profile: str, override: float | None) -> None:
-    """Raise BadInputError when there is no such profile, or `override` (cores) is no share of CPU."""
+def check(profile: str, override: float | None, dilation: float = 1.0) -> None:
+    """Raise BadInputError when there is no such profile, or `override` (cores) is no share of CPU that can be kept."""
     if profile not in PROFILES:
         raise BadInputError(f"unknown profile {profile!r}", f"use one of: {', '.join(PROFILES)}")
-    if override is not None and not LEAST_FRACTION <= override <= MOST_FRACTION:
+    least = max(LEAST_FRACTION, cgroup.least_fraction(dilation))
+    if override is not None and not least <= override <= MOST_FRACTION:
+        where = f" at a dilation of {dilation:g}" if dilation != 1 else ""
         raise BadInputError(
-            f"--cpu {override:g} is no share of CPU", f"give cores, {LEAST_FRACTION} to {MOST_FRACTION}: --cpu 0.15"
+            f"--cpu {override:g} is no share of CPU{where}", f"give cores, {least:g} to {MOST_FRACTION}: --cpu 0.15"
         )
 
 

@@ -72,6 +72,8 @@ def test_dilated_time_slows_the_links_and_shows_in_their_marks() -> None:
         Options("pi", node_cpus={"node03": 0}),
         Options("pi", node_cpus={"node05": 0.1}),
         Options("pi", dilation=0.5),
+        Options("pi", dilation=20, cpu=0.019),
+        Options("pi", dilation=20, node_cpus={"node03": 0.019}),
         Options("pi", memory="1"),
         Options("pi", subnet="x"),
     ],
@@ -80,6 +82,10 @@ def test_options_that_cannot_be_are_refused_with_a_remedy(options: Options) -> N
     with pytest.raises(BadInputError) as error:
         Blueprint.of(options)
     assert error.value.remedy
+
+
+def test_a_share_that_the_kernel_keeps_in_dilated_time_is_taken() -> None:
+    assert Blueprint.of(Options("pi", dilation=20, cpu=0.02, node_cpus={"node03": 0.03})).options.cpu == 0.02
 
 
 def test_a_node_that_is_not_there_is_named() -> None:

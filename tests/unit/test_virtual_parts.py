@@ -46,11 +46,16 @@ def test_the_version_2_hierarchy_is_found() -> None:
         (2.1, 1, (21_000, 10_000)),
         (0.05, 1, (1000, 20_000)),
         (0.15, 3, (1500, 30_000)),
+        (0.02, 20, (1000, 1_000_000)),
         (0.01, 20, (1000, 1_000_000)),
     ],
 )
 def test_quotas_keep_the_kernels_limits(fraction: float, dilation: float, expected: tuple[int, int]) -> None:
     assert cgroup.quota_and_period(fraction, dilation) == expected
+
+
+def test_the_least_share_is_the_kernels_least_quota_in_its_longest_period() -> None:
+    assert [cgroup.least_fraction(dilation) for dilation in (1, 20)] == [0.001, 0.02]
 
 
 @pytest.mark.parametrize("dilation", [1.0, 3.0])
