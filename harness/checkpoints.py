@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.events import Event
+from harness.json_line import Json
 from harness.placement import Rank
-from harness.transport import Json
 
 # Names in a rank's directory on a node. They are the harness's word: nothing that a node says names a file.
 WRITTEN = "checkpoint.npz"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from harness.json_line import parse_json_line
 
 Kind = Literal["ready", "progress", "epoch", "checkpoint", "done", "error"]
 
@@ -56,22 +57,16 @@ def parse_line(line: str) -> Event | None:
     if not line.startswith("{") or '"event"' not in line:
         return None
     try:
-        values = json.loads(line, parse_int=_integer)
-    except (ValueError, RecursionError):
+        values = parse_json_line(line)
+    except ValueError:
         return None
-    if not isinstance(values, dict) or not isinstance(values.get("event"), str):
+    if not isinstance(values.get("event"), str):
         return None
     event = Event(values.pop("event"), values)
     required = _REQUIRED.get(event.kind, ())
     if any(event.number(key) is None for key in required):
         return None
     return event
-
-
-def _integer(digits: str) -> int | float:
-    """A whole number that a float can hold, else infinity: one that nothing can be computed with is no finite number."""
-    number = float(digits)
-    return int(digits) if math.isfinite(number) else number
 
 
 class LineSplitter:

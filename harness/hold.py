@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from harness.agent import agent_command
 from harness.errors import BadInputError, NodeError
 from harness.inventory import Node
+from harness.json_line import Json
 from harness.launch_limits import Limits
-from harness.transport import REPLY_TIMEOUT_SECONDS, Json, Session, Stream, StreamClosedError, on_all
+from harness.transport import REPLY_TIMEOUT_SECONDS, Session, Stream, StreamClosedError, on_all
 
 RETRY_SECONDS = 5.0
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from harness.agent import agent_command
 from harness.errors import NodeError
 from harness.inventory import Node
+from harness.json_line import Json
 from harness.launch_limits import Limits
-from harness.transport import Json, Stream, StreamClosedError, Transport
+from harness.transport import Stream, StreamClosedError, Transport
 
 RECONNECT_PAUSE_SECONDS = 1.0
 START_REPLY_SECONDS = 45.0

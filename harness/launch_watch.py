@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from harness.events import Event, LineSplitter
+from harness.json_line import Json
 from harness.launch_limits import Limits
 from harness.placement import Placement
-from harness.transport import Json
 
 LAST_LINES = 20
 LONGEST_LINE = 500

@@ -16,12 +16,13 @@ from harness.checkpoints import Keeping
 from harness.errors import HarnessError, NodeError
 from harness.events import Event, parse_line
 from harness.inventory import Node
+from harness.json_line import Json
 from harness.launch_follow import Follower, Message
 from harness.launch_limits import Limits
 from harness.launch_watch import End, Failure, Watch, describe_exit
 from harness.placement import Placement, Rank
 from harness.replacements import Replacements
-from harness.transport import Json, Session, on_all
+from harness.transport import Session, on_all
 
 __all__ = ["End", "Failure", "Launcher", "Limits", "Observer", "Outcome", "describe_exit"]
 

@@ -23,6 +23,7 @@ import paramiko
 
 from harness.errors import BadInputError, NodeError
 from harness.inventory import Cluster, Node
+from harness.json_line import Json, parse_json_line
 from harness.virtual.namespace import enter_network_namespace
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -32,8 +33,6 @@ KEEPALIVE_SECONDS = 15
 DEAD_AFTER_SECONDS = 20
 # Frames are small; a node that claims a larger one speaks another protocol.
 FRAME_LIMIT_BYTES = 8 << 20
-
-Json = dict[str, Any]
 
 
 class StreamClosedError(Exception):
@@ -80,12 +79,12 @@ class Stream(ABC):
                 return None
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
-            frame = cast(Json, json.loads(line))
-            size = int(frame.get("bytes", 0))
-        except (ValueError, AttributeError):
+            frame = parse_json_line(line)
+        except ValueError:
             raise StreamClosedError(f"the node sent no frame but {line[:200]!r}") from None
-        if not 0 <= size <= FRAME_LIMIT_BYTES:
-            raise StreamClosedError(f"the node sent a frame of {size} bytes")
+        size = frame.get("bytes", 0)
+        if not isinstance(size, int) or not 0 <= size <= FRAME_LIMIT_BYTES:
+            raise StreamClosedError(f"the node sent a frame of {str(size)[:200]} bytes")
         while len(self._buffer) < size:
             if not self._fill(timeout):
                 raise StreamClosedError("cut in the middle of a frame")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.inventory import Cluster, Node
+from harness.json_line import Json
 from harness.placement import Placement, place
 from harness.plan import Trial
-from harness.transport import Json
 
 NODES = tuple(
     Node(name, f"127.0.0.{number}", local=True, root="/nowhere", supervisor="process")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime
 
 from harness.dilation import undilated_event, undilated_outcome, undilated_sample
 from harness.events import Event
+from harness.json_line import parse_json_line
 from harness.launcher import End, Outcome
 
 
@@ -24,6 +27,12 @@ def test_seconds_that_passed_are_divided_and_nothing_else() -> None:
 
 def test_a_share_of_a_core_is_multiplied() -> None:
     assert undilated_sample({"cpu_percent": 5.0, "load_1m": 1.5}, 3.0) == {"cpu_percent": 15.0, "load_1m": 1.5}
+
+
+def test_a_number_too_large_for_a_float_is_infinite() -> None:
+    line = json.dumps({"ran_seconds": 10**400, "cpu_percent": 10**308})
+    told = undilated_sample(parse_json_line(line), 3.0)
+    assert told == {"ran_seconds": math.inf, "cpu_percent": math.inf}
 
 
 def test_real_time_is_left_as_it_is() -> None:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import pytest
 from launch_parts import NODES, exit_state
 
+from harness.json_line import Json
 from harness.launch_follow import Follower, Message
 from harness.launch_limits import Limits
-from harness.transport import FRAME_LIMIT_BYTES, Json, Stream, StreamClosedError, Transport
+from harness.transport import FRAME_LIMIT_BYTES, Stream, StreamClosedError, Transport
 
 STARTED = {"frame": "started", "failed": {}}
 
@@ -88,6 +89,8 @@ def followed(*connections: Sequence[bytes], ranks: Sequence[str] = ("worker0",))
         frame(frame="exit", rank="worker0", reason="exit", code="0"),
         frame(frame="exit", rank="worker0", reason="exit", seconds_ago="soon"),
         frame(frame="exit", rank="worker0", reason="exit", seconds_ago=float("nan")),
+        frame(frame="exit", rank="worker0", reason="exit", seconds_ago=10**400),
+        frame(frame="exit", rank="worker0", reason="exit", code=10**400),
         frame(frame="exit", rank=["worker0"], reason="exit"),
         frame(frame="started", failed={"worker9": "x"}),
         frame(frame="started", failed=["worker0"]),
@@ -126,7 +129,19 @@ def test_an_error_of_the_agent_is_fatal() -> None:
 
 
 @pytest.mark.parametrize(
-    "noise", [b"Welcome to Debian\n", b"[1]\n", b'{"bytes": -1}\n', b'{"bytes": 1e99}\n', b"\xff\n"]
+    "noise",
+    [
+        b"Welcome to Debian\n",
+        b"[1]\n",
+        b'{"bytes": -1}\n',
+        b'{"bytes": 1e99}\n',
+        b'{"bytes": Infinity}\n',
+        b'{"bytes": 1%s}\n' % (b"0" * 5000),
+        b'{"bytes": null}\n',
+        b'{"frame": %s}\n' % (b"[" * 200_000),
+        b"\xff\n",
+    ],
+    ids=lambda noise: repr(noise[:16]),
 )
 def test_what_is_no_frame_is_refused(noise: bytes) -> None:
     with pytest.raises(StreamClosedError):

@@ -6,9 +6,9 @@ import pytest
 from launch_parts import exit_state, placement
 
 from harness.events import Event
+from harness.json_line import Json
 from harness.launch_limits import Limits
 from harness.launch_watch import Watch, describe_exit
-from harness.transport import Json
 
 LIMITS = Limits(start=10, stall=5, time=100)
 

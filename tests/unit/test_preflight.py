@@ -8,6 +8,7 @@ import pytest
 from launch_parts import CLUSTER, NODES, trial
 
 from harness.errors import BadInputError
+from harness.json_line import Json
 from harness.preflight import (
     Finding,
     Preflight,
@@ -18,7 +19,6 @@ from harness.preflight import (
     require,
     warnings_of,
 )
-from harness.transport import Json
 
 RUNTIME = {"mxnet": "1.9.1", "python": "3.11.2", "stores": ["dist_sync"]}
 

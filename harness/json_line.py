@@ -1,0 +1,28 @@
+"""JSON lines that nodes and their programs send: read so that nothing in them breaks what computes with it. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def parse_json_line(line: str | bytes) -> Json:
+    """The object that a line is. Raises ValueError where it is none.
+
+    A whole number that no float can hold is infinity: one that nothing can be computed with is no finite number.
+    """
+    try:
+        value = json.loads(line, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
+def _integer(digits: str) -> int | float:
+    number = float(digits)
+    return int(digits) if math.isfinite(number) else number
