@@ -10,7 +10,7 @@ from harness import __version__
 from harness.disk import read_rows, write_atomically
 from harness.errors import BadInputError
 from harness.experiment import Experiment, Value, validate
-from harness.inventory import Cluster
+from harness.inventory import Cluster, Node
 from harness.plan import expand
 from harness.rates import Rate, Rates, fit, parse_rates, rate_rows, rates_text, step_samples
 from harness.store import RunPaths, open_run
@@ -79,10 +79,15 @@ def benchmark_of(
 
 
 def measured_rates(paths: RunPaths, benchmark: Experiment, cluster: Cluster) -> list[Rate]:
-    """Every node's rate from the run's epochs.csv, in inventory order."""
+    """Every node's rate from the run's epochs.csv, in inventory order. Raises BadInputError where they do not tell it."""
     batch_of = {trial.id: int(str(trial.parameters["batch_size"])) for trial in expand(benchmark)}
     samples = step_samples(read_rows(paths.epochs), batch_of)
-    return [Rate(node.name, node.address, *fit(samples[node.name])) for node in cluster.nodes if node.name in samples]
+    if not samples:
+        raise BadInputError(
+            f"{paths.root} has no epoch after a trial's first: no rate can be told",
+            "name an experiment whose program prints `epoch` events, e.g. experiments/lenet_scaling.yaml",
+        )
+    return [_rate(node, samples[node.name]) for node in cluster.nodes if node.name in samples]
 
 
 def write_rates(
@@ -111,6 +116,14 @@ def unlike(rates: Rates, declared: Experiment) -> str:
     theirs = {name: rates.about[name] for name in ours if name in rates.about}
     differing = [f"{name} {theirs[name]}" for name in theirs if theirs[name] != ours[name]]
     return ", ".join(differing)
+
+
+def _rate(node: Node, samples: Mapping[int, float]) -> Rate:
+    try:
+        return Rate(node.name, node.address, *fit(samples))
+    except ValueError as error:
+        remedy = "let the program print its `epoch` events on every node, at every batch size"
+        raise BadInputError(f"{node.name} has no rate: {error}", remedy) from None
 
 
 def _about(paths: RunPaths, benchmark: Experiment, cluster: Cluster, batch_size: int) -> Mapping[str, Any]:

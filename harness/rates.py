@@ -69,7 +69,11 @@ def fit(samples: Mapping[int, float]) -> tuple[float, float]:
 
     Least squares of the relative errors, so that small batches count as much as large ones. No step is cheaper than
     nothing: where the fixed part came out negative it is 0, and where more images cost nothing, each costs a step's share.
+    Raises ValueError for one size alone, whose images could cost anything.
     """
+    if len(samples) < 2:
+        sizes = ", ".join(map(str, samples)) or "none"
+        raise ValueError(f"a fixed cost shows between steps of two batch sizes, and there are those of {sizes}")
     inverse = [(1 / seconds, images / seconds) for images, seconds in samples.items()]
     aa, ab, bb = (sum(row[i] * row[j] for row in inverse) for i, j in ((0, 0), (0, 1), (1, 1)))
     a, b = (sum(row[i] for row in inverse) for i in (0, 1))
@@ -100,14 +104,25 @@ def share(total: int, rates: Sequence[Rate]) -> tuple[int, ...]:
 def step_samples(epochs: Iterable[Mapping[str, Any]], batch_of: Mapping[str, int]) -> dict[str, dict[int, float]]:
     """By node and batch size, the median seconds of a step over the rows of epochs.csv; first epochs are left out.
 
-    `batch_of` is each trial's batch size.
+    `batch_of` is each trial's batch size. Raises BadInputError for an epoch whose steps, or how long they took, is not known.
     """
     found: dict[str, dict[int, list[float]]] = {}
     for row in epochs:
-        if int(row["epoch"]) > 1:
-            seconds = float(row["train_seconds"]) / int(row["steps"])
-            found.setdefault(row["node"], {}).setdefault(batch_of[row["trial"]], []).append(seconds)
+        if float(row["epoch"]) > 1:
+            found.setdefault(row["node"], {}).setdefault(batch_of[row["trial"]], []).append(_step_seconds(row))
     return {node: {batch: median(times) for batch, times in sizes.items()} for node, sizes in found.items()}
+
+
+def _step_seconds(row: Mapping[str, Any]) -> float:
+    """The mean step of one row of epochs.csv; empty cells are what the program did not say."""
+    steps, seconds = (float(row.get(key) or 0) for key in ("steps", "train_seconds"))
+    if steps > 0 and seconds > 0:
+        return seconds / steps
+    what = "how many steps it had" if seconds > 0 else "how long it took"
+    raise BadInputError(
+        f"{row['trial']}: epoch {row['epoch']} on {row['node']} does not say {what}: no rate can be told",
+        "let the program print `steps` and `train_seconds` in every `epoch` event, as train.py does",
+    )
 
 
 def rate_rows(rates: Sequence[Rate], batch_size: int) -> list[Row]:

@@ -69,6 +69,20 @@ def test_an_experiment_that_has_no_such_parameter_is_refused(missing: str) -> No
         benchmark_of(declared(parameters=parameters), nodes=1, batches=[1, 2], steps=1, epochs=1)
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["n01-r1-batch_16,node01,2,10,0.5"], "node01 has no rate: .* those of 16"),
+        (["n01-r1-batch_16,node01,1,10,0.5", "n01-r1-batch_64,node01,1,10,0.9"], "no epoch after a trial's first"),
+    ],
+)
+def test_a_run_that_tells_no_rate_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    benchmark, paths = benchmark_of(declared(), nodes=1, batches=[16, 64], steps=10, epochs=1), RunPaths(tmp_path)
+    paths.epochs.write_text("\n".join(["trial,node,epoch,steps,train_seconds", *lines, ""]), encoding="utf-8")
+    with pytest.raises(BadInputError, match=message):
+        measured_rates(paths, benchmark, cluster("node01"))
+
+
 def test_a_run_becomes_rates_that_can_be_loaded(tmp_path: Path) -> None:
     benchmark = benchmark_of(declared(), nodes=2, batches=[16, 64], steps=10, epochs=1)
     paths = RunPaths(tmp_path)

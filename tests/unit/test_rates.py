@@ -87,6 +87,27 @@ def test_first_epochs_are_left_out_and_the_median_taken() -> None:
     assert step_samples(rows, {"t": 16}) == {"node01": {16: 0.2}}
 
 
+@pytest.mark.parametrize(
+    ("cells", "unknown"),
+    [
+        ({"steps": "", "train_seconds": "1.0"}, "how many steps"),
+        ({"steps": "0", "train_seconds": "1.0"}, "how many steps"),
+        ({"steps": None, "train_seconds": "1.0"}, "how many steps"),
+        ({"steps": "20", "train_seconds": "0.0"}, "how long"),
+    ],
+)
+def test_an_epoch_that_does_not_tell_its_steps_is_refused(cells: dict[str, str | None], unknown: str) -> None:
+    row = {"trial": "t", "node": "node01", "epoch": "2", **cells}
+    with pytest.raises(BadInputError, match=f"t: epoch 2 on node01 does not say {unknown}") as refused:
+        step_samples([row], {"t": 16})
+    assert refused.value.remedy
+
+
+def test_one_batch_size_tells_no_fixed_cost() -> None:
+    with pytest.raises(ValueError, match="those of 16"):
+        fit({16: 0.1})
+
+
 def test_a_file_gives_back_the_rates() -> None:
     rates = [rate(0.0123, 0.001), rate(0, 0.0045, "node02")]
     text = rates_text({"model": "lenet5", "inventory": "a\nb"}, rate_rows(rates, 64))
