@@ -28,6 +28,7 @@ from harness.launcher import Launcher, Limits, Outcome
 from harness.paths import EXPERIMENTS
 from harness.placement import Placement, Rank
 from harness.preflight import Preflight, probe_nodes, require
+from harness.redaction import kept, kept_words
 from harness.rows import Course, rank_rows, telemetry_row, timestamp, trial_row
 from harness.store import RunStore, follow_log, new_run, open_run, run_name
 from harness.transport import Session, on_all
@@ -130,11 +131,10 @@ def _runtimes(preflight: Preflight) -> dict[str, bool]:
 
 
 def _manifest(job: Job, cluster: Cluster, placement: Placement, moment: datetime) -> dict[str, object]:
-    """Names of environment variables only: their values may be secrets."""
     return {
         "started_at": timestamp(moment),
-        "command": shlex.join(job.command),
-        "environment": sorted(job.environment),
+        "command": shlex.join(kept_words(job.command)),
+        "environment": kept(job.environment),
         "cluster": {
             "kind": cluster.kind,
             "inventory": str(cluster.inventory),

@@ -21,14 +21,15 @@ from harness.paths import REPOSITORY
 from harness.plan import Trial
 from harness.preflight import Preflight
 from harness.rates import Rates
+from harness.redaction import kept_experiment, kept_words
 from harness.rows import timestamp
 
 _LIBRARIES = ("ansible-core", "fabric", "paramiko", "numpy", "pandas", "matplotlib")
 
 
 def experiment_digest(experiment: Experiment) -> str:
-    """What tells a resumed sweep that it is the same one."""
-    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()
+    """What tells a resumed sweep that it is the same one; nothing of a secret is in it, and another one may be given then."""
+    return hashlib.sha256(kept_experiment(experiment).model_dump_json().encode()).hexdigest()
 
 
 def make_manifest(
@@ -43,8 +44,8 @@ def make_manifest(
     """Everything needed to say what a run's numbers stand for."""
     return {
         "started_at": timestamp(moment),
-        "command": shlex.join(["harness", *sys.argv[1:]]),
-        "experiment": experiment.model_dump(),
+        "command": shlex.join(["harness", *kept_words(sys.argv[1:])]),
+        "experiment": kept_experiment(experiment).model_dump(),
         "experiment_sha256": experiment_digest(experiment),
         "trials": [trial.id for trial in trials],
         "seeds": sorted({seed for trial in trials if isinstance(seed := trial.parameters.get("seed"), int)}),

@@ -24,6 +24,7 @@ from harness.plan import expand, largest, remaining
 from harness.preflight import fit_nodes, probe_nodes, require, warnings_of
 from harness.progress import Progress
 from harness.rates import Rates
+from harness.redaction import kept_experiment
 from harness.store import RunPaths, RunStore, new_run, open_run, run_name
 from harness.sweep import Policy, Sweep, check_programs
 from harness.transport import Session
@@ -100,7 +101,7 @@ def resumed(run: Path, declared: Experiment, code: Code, rates: Rates | None, di
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
     changed = []
     if manifest["experiment_sha256"] != experiment_digest(declared):
-        before, now = manifest["experiment"], json.loads(declared.model_dump_json())
+        before, now = manifest["experiment"], json.loads(kept_experiment(declared).model_dump_json())
         changed += [f"{key}: {before.get(key)} -> {now[key]}" for key in now if now[key] != before.get(key)]
     if manifest["code_sha256"] != code.hash:
         changed.append(f"the programs in {EXPERIMENTS.name}/: {manifest['code_sha256']} -> {code.hash}")

@@ -19,6 +19,7 @@ from harness.plan import Trial
 from harness.progress import Progress
 from harness.rates import Rates
 from harness.recorder import Recorder
+from harness.redaction import kept
 from harness.replacements import Replacements
 from harness.rows import Course, Row, rank_rows, throttled_during, timestamp, trial_row
 from harness.store import Begun, RunStore
@@ -161,7 +162,7 @@ class Sweep:
             "started_at": timestamp(outcome.started_at),
             "placement": {rank.name: rank.node.name for rank in placement.ranks},
             "commands": {rank.name: list(rank.command) for rank in placement.ranks},
-            "environment": dict(trial.environment),
+            "environment": kept(trial.environment),
             "batch_sizes": list(placement.batch_sizes),
             "failure": asdict(outcome.failure) if outcome.failure else None,
             "warnings": outcome.warnings,

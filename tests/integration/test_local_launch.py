@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from harness.paths import REPOSITORY
+from harness.redaction import HIDDEN
 
 DILATION = 4.0
 
 
-def test_times_of_a_launched_program_are_undilated(tmp_path: Path) -> None:
+def test_a_launched_programs_times_are_undilated_and_its_secrets_not_kept(tmp_path: Path) -> None:
     variables = {
         "cluster_kind": "local",
         "cluster_time_dilation": DILATION,
@@ -30,7 +31,7 @@ def test_times_of_a_launched_program_are_undilated(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "harness.cli", "launch", "-n", "1", "-s", "0", "-i", str(inventory), "-o", str(results),
-            "--", *command,
+            "--env", "API_TOKEN=hush", "--env", "BOUND=1", "--", *command,
         ],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
@@ -41,4 +42,6 @@ def test_times_of_a_launched_program_are_undilated(tmp_path: Path) -> None:
     (worker,) = [row for row in rows if row["role"] == "worker"]
     ran = float(worker["ended_seconds"]) - float(worker["started_seconds"])
     assert (ended - began) / DILATION - 0.05 <= ran < ended - began
-    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["cluster"]["time_dilation"] == DILATION
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["cluster"]["time_dilation"] == DILATION
+    assert manifest["environment"] == {"API_TOKEN": HIDDEN, "BOUND": "1"}

@@ -12,6 +12,7 @@ from harness.agent import Code
 from harness.errors import BadInputError
 from harness.experiment import Experiment, validate
 from harness.manifest import experiment_digest
+from harness.redaction import kept_experiment
 from harness.run import resumed
 
 CODE = Code({})
@@ -24,7 +25,7 @@ def declared(**parameters: int) -> Experiment:
 
 def run_of(directory: Path, experiment: Experiment, **cluster: Any) -> Path:
     manifest = {
-        "experiment": experiment.model_dump(),
+        "experiment": kept_experiment(experiment).model_dump(),
         "experiment_sha256": experiment_digest(experiment),
         "code_sha256": CODE.hash,
         "cluster": cluster,
@@ -35,6 +36,17 @@ def run_of(directory: Path, experiment: Experiment, **cluster: Any) -> Path:
 
 def test_the_same_again_is_resumed_also_where_the_manifest_is_an_older_harness_s(tmp_path: Path) -> None:
     assert resumed(run_of(tmp_path, declared(epochs=2)), declared(epochs=2), CODE, None, 1.0).root == tmp_path
+
+
+def test_a_changed_variable_is_named_and_a_secret_is_not(tmp_path: Path) -> None:
+    def given(token: str, bound: str) -> Experiment:
+        return declared().model_copy(update={"environment": {"API_TOKEN": token, "BOUND": bound}})
+
+    run = run_of(tmp_path, given("hush", "1"))
+    assert resumed(run, given("hush hush", "1"), CODE, None, 1.0).root == tmp_path
+    with pytest.raises(BadInputError, match=r"'BOUND': '1'\} -> .*'BOUND': '2'\}") as caught:
+        resumed(run, given("hush", "2"), CODE, None, 1.0)
+    assert "hush" not in caught.value.message
 
 
 @pytest.mark.parametrize(

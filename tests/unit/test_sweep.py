@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from harness.events import Event
 from harness.launcher import Failure, Observer, Outcome
 from harness.placement import Placement
 from harness.progress import Progress
+from harness.redaction import HIDDEN
 from harness.store import RunPaths, RunStore
 from harness.sweep import Policy, Sweep, check_programs
 
@@ -55,7 +57,7 @@ class Complaining(Launches):
 def sweep(
     tmp_path: Path, launches: Launches, policy: Policy, *sizes: int, unfit: str = ""
 ) -> tuple[Sweep, list[dict[str, str]]]:
-    trials = [trial(size) for size in sizes]
+    trials = [replace(trial(size), environment={"API_TOKEN": "hush", "BOUND": "1"}) for size in sizes]
     store = RunStore(RunPaths(tmp_path), [])
     with Progress(Console(file=io.StringIO()), trials) as progress:
         made = Sweep(CLUSTER, launches, store, progress, Code({}), policy, frozenset(unfit.split()))  # type: ignore[arg-type]
@@ -75,6 +77,7 @@ def test_a_node_that_fails_twice_is_left_out_and_the_rows_tell(tmp_path: Path) -
     ]
     record = json.loads((tmp_path / "trials" / "n02-r1" / "trial.json").read_text())
     assert [failure["node"] for failure in record["earlier_failures"]] == ["a", "a"]
+    assert record["environment"] == {"API_TOKEN": HIDDEN, "BOUND": "1"}
     assert (tmp_path / "trials" / "n02-r1" / "attempt2" / "scheduler0.log").read_text() == "said\n"
 
 
