@@ -29,7 +29,7 @@ def measure(stage: Stage) -> Iterator[Row]:
 
 
 def sizes(nodes: int) -> list[int]:
-    """Powers of two, and all nodes. Pure."""
+    """Cluster sizes to measure, rising: every power of two up to `nodes`, and `nodes` itself; 11 gives 1, 2, 4, 8, 11. Pure."""
     return sorted({2**power for power in range(nodes.bit_length())} | {nodes})
 
 
