@@ -30,6 +30,8 @@ class Message:
     payload: bytes = b""
     trouble: str = ""
     fatal: bool = False
+    followed: frozenset[str] = frozenset()
+    """The follower's ranks that had not ended: with a frame."""
 
 
 class AgentError(Exception):
@@ -166,7 +168,7 @@ class Follower(threading.Thread):
             self._offsets[frame["rank"]] += len(payload)
         elif kind == "exit":
             self._left.discard(frame["rank"])
-        self._put(Message(self.node, frame, payload))
+        self._put(Message(self.node, frame, payload, followed=frozenset(self._left)))
 
     def _check(self, frame: Json) -> None:
         """Raise AgentError for what no agent of ours says: a node may not write where it wants, nor stop the sweep."""
@@ -181,10 +183,14 @@ class Follower(threading.Thread):
             raise AgentError(f"its agent sent output of {frame['rank']} from byte {frame.get('offset')!r}")
         if kind == "exit" and not is_exit(frame):
             raise AgentError(f"its agent sent an exit state that is none: {str(frame)[:200]}")
-        if kind == "started":
-            failed = frame.get("failed")
-            if not isinstance(failed, dict) or not set(failed) <= set(self._offsets):
-                raise AgentError(f"its agent started what is no rank of this node: {str(failed)[:200]}")
+        if kind == "beat" and not self._are_ours(frame.get("stopped", []), list):
+            raise AgentError(f"its agent saw what is no rank of this node stopped: {str(frame)[:200]}")
+        if kind == "started" and not self._are_ours(frame.get("failed"), dict):
+            raise AgentError(f"its agent started what is no rank of this node: {str(frame)[:200]}")
+
+    def _are_ours(self, names: object, kind: type[list[str]] | type[dict[str, str]]) -> bool:
+        """Whether these are names of ranks of this node, in a list or a dictionary."""
+        return isinstance(names, kind) and all(isinstance(name, str) and name in self._offsets for name in names)
 
 
 def is_exit(frame: Json) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from harness.events import Event, LineSplitter
@@ -51,7 +52,7 @@ class Watch:
         self._ended: dict[str, float] = {}
         self._tails: dict[str, deque[str]] = {name: deque(maxlen=LAST_LINES) for name in self.ranks}
         self._explained: dict[str, str] = {}
-        self._stopped: dict[str, list[str]] = {}
+        self._stopped: set[str] = set()
         self._limits = limits
         self._expects_events = expects_events
         self._began = now
@@ -76,6 +77,7 @@ class Watch:
     def take_exit(self, name: str, state: Json, now: float) -> None:
         """A rank ended; `seconds_ago` is by its node's monotonic clock, so wall clocks that differ do not matter."""
         self.exits[name] = state
+        self._stopped.discard(name)
         self._ended[name] = now - float(state.get("seconds_ago", 0.0))
 
     def ends(self) -> dict[str, End]:
@@ -90,9 +92,10 @@ class Watch:
         self.splitters[name] = LineSplitter()
         self._started[name] = self._heard[name] = now
 
-    def take_stopped(self, node: str, names: list[str]) -> None:
-        """These ranks of a node live, but were stopped by a signal."""
-        self._stopped[node] = names
+    def take_stopped(self, followed: Iterable[str], names: Iterable[str]) -> None:
+        """Of the living ranks `followed` (a node may have several followers), these were stopped by a signal."""
+        self._stopped -= set(followed)
+        self._stopped |= set(names)
 
     def take_lost(self, node: str, trouble: str) -> None:
         """A node is given up."""
@@ -159,9 +162,9 @@ class Watch:
 
     def _blame_one_of(self, names: list[str], how: str) -> Failure:
         """Blame the rank whose process was stopped, if there is one, also a server for which the workers wait."""
-        stopped = [name for node in self._stopped.values() for name in node if name not in self.exits]
-        if stopped:
-            return self._blame(stopped[0], f"{how}: its process is stopped (SIGSTOP)")
+        for name in self.ranks:
+            if name in self._stopped:
+                return self._blame(name, f"{how}: its process is stopped (SIGSTOP)")
         return self._blame(names[0], how)
 
     def _blame(self, name: str, how: str) -> Failure:

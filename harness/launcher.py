@@ -266,8 +266,8 @@ class _RunningTrial:
             for name, reason in frame["failed"].items():
                 self.watch.take_exit(name, {"reason": "start", "message": str(reason)}, time.monotonic())
         elif kind == "beat":
-            stopped = frame.get("stopped") or []
-            self.watch.take_stopped(message.node.name, [name for name in stopped if name in self.watch.ranks])
+            # A beat may be older than the end of a rank, whose place another has taken since.
+            self.watch.take_stopped(message.followed, message.followed.intersection(frame.get("stopped", ())))
         elif kind == "checkpoint" and self.keeping:
             self.keeping.take(self.watch.ranks[frame["rank"]], message.payload)
         elif kind == "telemetry":

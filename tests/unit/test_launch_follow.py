@@ -92,6 +92,9 @@ def followed(*connections: Sequence[bytes], ranks: Sequence[str] = ("worker0",))
         frame(frame="exit", rank="worker0", reason="exit", seconds_ago=10**400),
         frame(frame="exit", rank="worker0", reason="exit", code=10**400),
         frame(frame="exit", rank=["worker0"], reason="exit"),
+        frame(frame="beat", stopped=["worker9"]),
+        frame(frame="beat", stopped=[["worker0"]]),
+        frame(frame="beat", stopped="worker0"),
         frame(frame="started", failed={"worker9": "x"}),
         frame(frame="started", failed=["worker0"]),
     ],
@@ -152,6 +155,19 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     chunks = [b"x" * (1 << 20)] * (FRAME_LIMIT_BYTES // (1 << 20) + 2)
     with pytest.raises(StreamClosedError, match="without an end"):
         Script(chunks, cut=False).read_frame(1)
+
+
+def test_a_beat_says_which_ranks_it_speaks_for() -> None:
+    messages, _ = followed(
+        [
+            frame(**STARTED) + frame(frame="beat", stopped=["server0"]),
+            frame(**exit_state(rank="worker0", signal=9)) + frame(frame="beat", stopped=["worker0"]),
+            frame(**exit_state(rank="server0")),
+        ],
+        ranks=("server0", "worker0"),
+    )
+    beats = [message.followed for message in messages if message.frame.get("frame") == "beat"]
+    assert beats == [{"server0", "worker0"}, {"server0"}]
 
 
 def test_what_ended_is_not_asked_for_again_after_a_cut() -> None:

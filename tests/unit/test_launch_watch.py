@@ -103,8 +103,19 @@ def test_silence(watch: Watch) -> None:
 
 def test_the_stopped_one_is_blamed_for_the_silence_of_all(watch: Watch) -> None:
     all_ready(watch)
-    watch.take_stopped("a", ["server0"])
+    watch.take_stopped(["server0", "worker0"], ["server0"])
+    watch.take_stopped(["worker1"], [])  # of another follower, perhaps of the same node
     assert str(watch.failure(7.0)) == "server0 on a: no progress for 5 s: its process is stopped (SIGSTOP)"
+
+
+def test_who_was_stopped_and_then_continued_or_replaced_is_not_blamed(watch: Watch) -> None:
+    all_ready(watch)
+    watch.take_stopped(["server0", "worker0"], ["server0", "worker0"])
+    watch.take_stopped(["server0", "worker0"], ["worker0"])
+    watch.take_exit("worker0", exit_state(signal=9), now=2.0)
+    watch.take_successor("worker0", 2.0)
+    all_ready(watch, 3.0)
+    assert str(watch.failure(9.0)) == "worker0 on a: no progress for 5 s"
 
 
 def test_a_program_without_events_is_not_asked_for_them() -> None:
