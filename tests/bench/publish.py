@@ -36,8 +36,12 @@ class Sweep:
     name: str
     experiment: Path
     arguments: tuple[str, ...]
+    figures: tuple[str, ...]
+    timed: bool = True
+    """Whether times are asked of it: else nothing limits the processors, accuracy is no time."""
 
-    def directory(self, stage: Stage) -> str:
+    @property
+    def directory(self) -> str:
         """Where its runs are, below the stage's output."""
         return f"runs/{self.name}"
 
@@ -47,13 +51,20 @@ def sweeps(nodes: int) -> list[Sweep]:
     some = ",".join(str(size) for size in _SOME_SIZES if size <= nodes)
     scaled = [word for setting in SCALED for word in ("--set", setting)]
     return [
-        Sweep("scaling", DEFAULT_EXPERIMENT, ("--nodes", f"1-{nodes}")),
-        Sweep("baselines", BASELINES, ("--nodes", some, "--repeats", "1", "--set", f"limit={nodes * 64 * _STEPS}")),
+        Sweep(
+            "scaling", DEFAULT_EXPERIMENT, ("--nodes", f"1-{nodes}"),
+            ("time", "accuracy_by_nodes", "accuracy_by_epoch", "target", "steps", "prediction"),
+        ),
+        Sweep(
+            "baselines", BASELINES, ("--nodes", some, "--repeats", "1", "--set", f"limit={nodes * 64 * _STEPS}"),
+            ("throughput", "scaling", "steps"),
+        ),
         Sweep(
             "accuracy", BASELINES,
             ("--nodes", str(nodes), "--repeats", "1", "--set", "epochs=10", "--set", "validation=true"),
+            ("accuracy_by_epoch",), timed=False,
         ),
-        Sweep("scaled_rate", DEFAULT_EXPERIMENT, ("--nodes", str(nodes), *scaled)),
+        Sweep("scaled_rate", DEFAULT_EXPERIMENT, ("--nodes", str(nodes), *scaled), (), timed=False),
     ]  # fmt: skip
 
 
@@ -68,10 +79,12 @@ def main() -> int:
     try:
         stage.up(stage.nodes, profile="none")  # to provision faster
         pytorch.provision(stage)
-        stage.up(stage.nodes, dilation=stage.dilation)
         for sweep in sweeps(stage.nodes):
-            run = _run(stage, sweep)
-            _copy(run, TARGET / f"virtual-{stage.nodes}" / sweep.name)
+            if sweep.timed:
+                stage.up(stage.nodes, dilation=stage.dilation)
+            else:
+                stage.up(stage.nodes, profile="none")
+            _copy(_run(stage, sweep), sweep, TARGET / f"virtual-{stage.nodes}" / sweep.name)
     except BenchError as error:
         print(f"{error}\nwhat was done is kept in {stage.output}: the same command goes on from there", file=sys.stderr)
         return 1
@@ -83,22 +96,22 @@ def main() -> int:
 
 def _run(stage: Stage, sweep: Sweep) -> RunPaths:
     """The sweep's run, complete: an earlier one is resumed."""
-    latest = stage.output / sweep.directory(stage) / sweep.experiment.stem / "latest"
+    latest = stage.output / sweep.directory / sweep.experiment.stem / "latest"
     resume: Sequence[str] = ("--resume", str(latest.resolve())) if latest.exists() else ()
-    run, _ = stage.sweep(sweep.experiment, *sweep.arguments, *resume, into=sweep.directory(stage), good=(EXIT_OK,))
+    run, _ = stage.sweep(sweep.experiment, *sweep.arguments, *resume, into=sweep.directory, good=(EXIT_OK,))
     if sweep.name == "scaling":
         stage.harness("predict", run)
     return RunPaths(run)
 
 
-def _copy(run: RunPaths, target: Path) -> None:
-    """What a reader needs: tables, manifest, report and its figures; not the raw logs."""
+def _copy(run: RunPaths, sweep: Sweep, target: Path) -> None:
+    """What a reader needs: tables, manifest, the figures that say most; `harness report` makes the rest from them."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for file in (run.manifest, run.trials, run.epochs, run.ranks, run.report):
+    for file in (run.manifest, run.trials, run.epochs, run.ranks):
         shutil.copy2(file, target)
-    for figure in sorted(run.figures.glob("*.png")):
-        shutil.copy2(figure, target)
+    for name in sweep.figures:
+        shutil.copy2(run.figures / f"{name}.png", target)
     print(f"{run.root} -> {target}")
 
 
