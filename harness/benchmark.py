@@ -9,7 +9,7 @@ from typing import Any
 from harness import __version__
 from harness.disk import read_rows, write_atomically
 from harness.errors import BadInputError
-from harness.experiment import Experiment, Value, validate
+from harness.experiment import Experiment, Value, by_rate, validate
 from harness.inventory import Cluster, Node
 from harness.plan import expand
 from harness.rates import Rate, Rates, fit, parse_rates, rate_rows, rates_text, step_samples
@@ -18,8 +18,8 @@ from harness.store import RunPaths, open_run
 _NEEDED = ("batch_size", "kvstore")
 # Of stores alone; without one they would be refused.
 _OF_STORES = ("synchronise_every", "wire", "threshold")
-# With this store the program computes without MXNet's threads; a node is to be measured as it will compute.
-_ENGINES = {"allreduce": {"MXNET_ENGINE_TYPE": "NaiveEngine"}}
+# Tells the program which store it will train with: what a store wants of MXNet is the program's affair.
+_COMPUTE_AS = "HARNESS_COMPUTE_AS"
 
 
 def nominal_batch(declared: Experiment) -> int:
@@ -47,7 +47,8 @@ def benchmark_of(
     """The experiment that measures: no store, no validation, each batch size as a variant, in so few steps an epoch.
 
     One epoch more than `epochs`, since the first is left out. With each of `repeats` all batch sizes have another turn, so
-    that a drift of the machines does not pass for a cost. Raises BadInputError where two batch sizes do not differ.
+    that a drift of the machines does not pass for a cost. Raises BadInputError where two batch sizes do not differ, or trials
+    that will share by these rates train with several stores.
     """
     if len(set(batches)) < 2:
         raise BadInputError(
@@ -68,7 +69,7 @@ def benchmark_of(
         "description": f"How fast each node trains by itself, all at once: the program of {declared.name}.",
         "program": declared.program,
         "parameters": parameters,
-        "environment": {**_ENGINES.get(str(declared.parameters["kvstore"]), {}), **declared.environment},
+        "environment": {_COMPUTE_AS: _store_of(declared), **declared.environment},
         "variants": {
             f"batch_{size}": {"parameters": {"batch_size": size, "limit": size * steps * nodes}}
             for size in sorted(set(batches))
@@ -76,6 +77,20 @@ def benchmark_of(
         "axes": {"nodes": [nodes], "repeats": repeats},
     }
     return validate(document, "benchmark")
+
+
+def _store_of(declared: Experiment) -> str:
+    """The store of the trials that will share batches by rate; of all, where none will."""
+    trials = expand(by_rate(declared))
+    sharing = [trial for trial in trials if trial.batches == "by_rate"] or trials
+    stores = sorted({str(trial.parameters["kvstore"]) for trial in sharing})
+    if len(stores) > 1:
+        raise BadInputError(
+            f"experiment '{declared.name}' trains with several stores, and nodes compute differently with them: "
+            f"{', '.join(stores)}",
+            f"measure for one of them: --set kvstore={stores[0]}",
+        )
+    return stores[0]
 
 
 def measured_rates(paths: RunPaths, benchmark: Experiment, cluster: Cluster) -> list[Rate]:

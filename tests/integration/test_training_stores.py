@@ -100,6 +100,12 @@ def test_the_derived_bound_only_moves_arrays(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+def test_a_node_that_is_measured_alone_computes_as_with_its_store(tmp_path: Path) -> None:
+    options = arguments(batch_size=12, kvstore="none", epochs=1)
+    ((ready, *_),) = training_job.run(1, 0, options, tmp_path, HARNESS_COMPUTE_AS="allreduce")
+    assert ready["environment"] == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+
+
 def test_metrics_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:
     """300 images, in parts of 150 and in one of 300: the same numbers."""
     options = arguments(batch_size=12, kvstore="dist_sync", epochs=1)

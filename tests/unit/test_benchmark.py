@@ -35,16 +35,38 @@ def test_it_trains_without_store_and_validation_at_every_batch_size() -> None:
     }  # fmt: skip
     assert (large.parameters["batch_size"], large.parameters["limit"]) == (64, 64 * 20 * 2)
     assert small.server_count == 0
-    assert small.environment == {}
+    assert small.environment == {"HARNESS_COMPUTE_AS": "dist_sync"}
 
 
-def test_it_computes_as_with_the_experiments_store_unless_told_otherwise() -> None:
-    fast = {**declared().parameters, "kvstore": "allreduce"}
-    trial, *_ = expand(benchmark_of(declared(parameters=fast), nodes=1, batches=[1, 2], steps=1, epochs=1))
-    assert trial.environment == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+ALLREDUCE = {"parameters": {"kvstore": "allreduce"}}
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        {"all": ALLREDUCE},
+        {"even": {}, "shared": {**ALLREDUCE, "batches": "by_rate"}},
+    ],
+)
+def test_it_computes_as_with_the_store_of_the_trials_that_will_share(variants: dict[str, Any]) -> None:
     own = {"MXNET_ENGINE_TYPE": "ThreadedEnginePerDevice"}
-    trial, *_ = expand(benchmark_of(declared(parameters=fast, environment=own), 1, [1, 2], steps=1, epochs=1))
-    assert trial.environment == own
+    measuring = benchmark_of(declared(variants=variants, environment=own), 1, [1, 2], steps=1, epochs=1)
+    for trial in expand(measuring):
+        assert trial.environment == {"HARNESS_COMPUTE_AS": "allreduce", **own}
+        assert trial.parameters["kvstore"] == "none"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variants": {"stock": {}, "fast": ALLREDUCE}},
+        {"axes": {"nodes": 1, "kvstore": ["dist_sync", "allreduce"]}},
+    ],
+)
+def test_several_stores_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match=r"several stores.*: allreduce, dist_sync") as caught:
+        benchmark_of(declared(**changes), nodes=1, batches=[1, 2], steps=1, epochs=1)
+    assert caught.value.remedy == "measure for one of them: --set kvstore=allreduce"
 
 
 def test_batch_sizes_take_turns() -> None:

@@ -73,5 +73,12 @@ def test_the_bound_is_set_where_there_are_servers_and_the_user_has_not_set_it() 
     assert stores.environment("allreduce", sizes, eleven) == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 
+def test_a_node_that_is_measured_alone_computes_as_with_its_store() -> None:
+    as_allreduce = {stores.COMPUTE_AS: "allreduce"}
+    assert stores.environment("none", [1], as_allreduce) == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+    assert stores.environment("none", [1], {**as_allreduce, "MXNET_ENGINE_TYPE": "ThreadedEngine"}) == {}
+    assert stores.environment("none", [1], {stores.COMPUTE_AS: "dist_sync"}) == {}
+
+
 def test_the_store_and_the_bound_count_keys_alike() -> None:
     assert server_shards.in_key_order(["first", "middle", "last"]) == ["last", "middle", "first"]

@@ -34,6 +34,9 @@ REPLACEABLE = "HARNESS_REPLACEABLE"
 FOLLOWS = "HARNESS_FOLLOWS_AFTER"
 """Set for a worker that takes a dead one's place: how many epochs that one had finished."""
 
+COMPUTE_AS = "HARNESS_COMPUTE_AS"
+"""Set where a node is measured without a store: the store that it will train with, to compute as it will then."""
+
 WIRES = ("float32", "bfloat16", two_bit.WIRE)
 
 
@@ -42,14 +45,19 @@ def environment(name: str, sizes: Sequence[int], given: Mapping[str, str]) -> di
 
     `sizes` are the elements of the model's arrays in forward order. `dist_sync` and `dist_async` spread them evenly over
     their servers. `allreduce` computes and exchanges in turns on one thread: the kernel moves its bytes meanwhile, and an
-    engine with threads of its own would only add their wake-ups (see docs/performance.md).
+    engine with threads of its own would only add their wake-ups (see docs/performance.md). A store that `given` names in
+    `COMPUTE_AS` goes before `name`.
     """
     wanted = {
         "allreduce": {"MXNET_ENGINE_TYPE": "NaiveEngine"},
         "dist_sync": server_shards.environment(sizes, given),
         "dist_async": server_shards.environment(sizes, given),
     }
-    return {variable: value for variable, value in wanted.get(name, {}).items() if variable not in given}
+    return {
+        variable: value
+        for variable, value in wanted.get(given.get(COMPUTE_AS, name), {}).items()
+        if variable not in given
+    }
 
 
 @dataclass(frozen=True)
