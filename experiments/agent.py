@@ -47,6 +47,9 @@ STATE_BEATS = 4
 CHUNK = 1 << 18
 TERM_GRACE_SECONDS = 2.0
 COMMAND_TIMEOUT_SECONDS = 30.0
+# The harness sends a request at once, but for the one that it may make of an agent that has answered `enter`.
+REQUEST_SECONDS = 30.0
+PARKED_SECONDS = 600.0
 # A keeper is a Python that starts on a board that may have a lot to do.
 KEEPER_START_SECONDS = 30.0
 TAKE_OVER_SECONDS = 3.0
@@ -875,9 +878,10 @@ def probe(request: Json) -> Json:
 def enter(request: Json) -> None:
     """Answer like `probe`, then hold the node if that is asked on the same connection: one interpreter's start less."""
     send(probe(request))
-    line = read_request()
-    if line:
-        hold(json.loads(line))
+    if select.select([0], [], [], PARKED_SECONDS)[0]:
+        line = read_request()
+        if line:
+            hold(json.loads(line))
 
 
 def serve(request: Json) -> None:
@@ -945,7 +949,7 @@ def copy_code(request: Json) -> Json:
 def run(request: Json) -> None:
     """Start ranks and follow them, in one connection."""
     sizes: dict[str, int] = (request.get("resume") or {}).get("bytes", {})
-    files = {name: read_exactly(size) for name, size in sizes.items()}
+    files = {name: read_exactly(size, request["lease_seconds"]) for name, size in sizes.items()}
     send({"frame": "started", **start(request, files)})
     follow({**request, "offsets": {rank["name"]: 0 for rank in request["ranks"]}})
 
@@ -954,10 +958,10 @@ def main(verb: str) -> int:
     """Run one verb."""
     if verb == "keep":
         return keep(Path(sys.argv[2]))
-    request = json.loads(read_request())
     streams = {"run": run, "follow": follow, "serve": serve, "hold": hold, "enter": enter}
     replies = {"stop": stop, "clean": clean, "probe": probe, "connect": connect, "copy": copy_code}
     try:
+        request = json.loads(read_request())
         if verb in streams:
             streams[verb](request)
         else:
@@ -972,25 +976,32 @@ def main(verb: str) -> int:
 
 
 def read_request() -> bytes:
-    """The request line, read byte by byte so that nothing behind it is taken from a stream's stdin."""
+    """The request line, read byte by byte so that nothing behind it is taken from a stream's stdin. Raises RefusedError."""
     line = b""
     while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
+        byte = read_input(1, REQUEST_SECONDS)
         if not byte:
             break
         line += byte
     return line
 
 
-def read_exactly(size: int) -> bytes:
+def read_exactly(size: int, seconds: float) -> bytes:
     """What follows the request on stdin. Raises RefusedError where it is cut: nothing is started then."""
     data = b""
     while len(data) < size:
-        part = os.read(0, min(size - len(data), CHUNK))
+        part = read_input(min(size - len(data), CHUNK), seconds)
         if not part:
             raise RefusedError("the connection was cut within the request")
         data += part
     return data
+
+
+def read_input(size: int, seconds: float) -> bytes:
+    """At most so many bytes of stdin, b"" at its end. Raises RefusedError where nothing comes for so long."""
+    if not select.select([0], [], [], seconds)[0]:
+        raise RefusedError(f"nothing came for {seconds:g} s within the request")
+    return os.read(0, size)
 
 
 def leave() -> NoReturn:

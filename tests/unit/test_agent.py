@@ -310,6 +310,31 @@ def test_a_follower_whose_harness_is_silent_ends(bench: Bench) -> None:
         assert process.wait(1) == 0
 
 
+@pytest.mark.parametrize("sent", [0, 9])
+def test_a_request_that_is_never_whole_starts_nothing(bench: Bench, sent: int) -> None:
+    resume = {"file": "resume.npz", "bytes": {"worker0": 10}}
+    with streaming("run", bench.request(["sleep", "60"], lease_seconds=1.0, resume=resume)) as process:
+        threading.Timer(8, process.kill).start()
+        process.stdin.write(b"x" * sent)  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+        said = [frame for frame, _ in frames(process)]
+        assert said == [{"frame": "error", "error": "nothing came for 1 s within the request"}]
+        assert process.wait(1) == 1
+    assert not bench.directory.exists()
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"root": '])
+def test_a_request_line_is_not_waited_for_without_limit(sent: bytes) -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import agent; agent.REQUEST_SECONDS = 0.5; agent.main('probe')"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(AGENT.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdin.write(sent)  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+        threading.Timer(8, process.kill).start()
+        assert [frame["error"] for frame, _ in frames(process)] == ["nothing came for 0.5 s within the request"]
+
+
 def test_a_node_is_held_by_one_harness(bench: Bench) -> None:
     hold = {**bench.base, "harness": "me@here, process 1", "lease_seconds": 20}
     with streaming("hold", hold) as process:
