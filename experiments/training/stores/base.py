@@ -36,6 +36,9 @@ from ..sharding import Shares
 Array = Any  # mxnet.nd.NDArray: MXNet has no types, and this module must load where MXNet is absent
 Vector = npt.NDArray[np.float64]
 
+STALL_SECONDS = 300.0
+"""How long a worker waits for another in which nothing moves. Where a launcher watches, it has a limit of its own."""
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -22,12 +22,10 @@ from dataclasses import dataclass
 
 from ..errors import ProgramError
 from ..phases import Phases, engine_in_turns
+from .base import STALL_SECONDS
 
 JOIN_SECONDS = 180.0
 """How long a worker waits for the others to start."""
-
-STALL_SECONDS = 300.0
-"""How long a worker waits for one message of another that is alive. One that died is noticed within seconds."""
 
 _HANDSHAKE_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
@@ -86,7 +84,7 @@ class Seat:
 
 
 class Link:
-    """One connection to one other worker. Sending never blocks; receiving does, up to `STALL_SECONDS`."""
+    """One connection to one other worker. Sending never blocks; receiving does, up to `STALL_SECONDS` while the other lives."""
 
     def __init__(self, connection: socket.socket, name: str, backlog: set[Link], phases: Phases) -> None:
         """`backlog`: links of this worker with something the kernel had no room for. `phases` is told of all waiting."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ProgramError
 from ..meters import process_age
-from .base import Vector
+from .base import STALL_SECONDS, Vector
 from .parameter_server import AsynchronousStore
 from .server_shards import BOUND
 
@@ -59,7 +59,7 @@ class ReplaceableStore(AsynchronousStore):
             self._kv.init(self._boards, [mx.nd.zeros((self.workers, 1 + _WIDEST))] * 2)
 
     def reduce(self, values: Vector) -> Vector:
-        """Sum over workers. The launcher's stall limit bounds the wait for one that died."""
+        """Sum over workers. Raises ProgramError, naming those that are missing, where they do not go on training either."""
         if len(values) > _WIDEST:
             raise ProgramError(f"{len(values)} values are more than a row of {_WIDEST}", "reduce them in parts")
         self._round += 1
@@ -71,11 +71,33 @@ class ReplaceableStore(AsynchronousStore):
         row[: 1 + len(values)] = [self._round, *values]
         change[self.rank] = board.asnumpy()[self.rank] - row  # servers subtract
         self._kv.push(key, mx.nd.array(change))
-        pause = _FIRST_LOOK_SECONDS
+        return np.asarray(self._full(key)[:, 1 : 1 + len(values)].sum(axis=0))
+
+    def _full(self, board: int) -> Vector:
+        """The rows of a board once all are of this round; looks at it until then.
+
+        A worker that still trains may take as long as it needs: the model's values on the servers change meanwhile.
+        """
+        smallest = min(self._keys, key=lambda key: int(self._values[key].size))
+        out = [mx.nd.zeros((self.workers, 1 + _WIDEST)), mx.nd.zeros(self._values[smallest].shape)]
+        pause, seen, since = _FIRST_LOOK_SECONDS, b"", time.monotonic()
         while True:
-            self._kv.pull(key, out=board)
-            rows = np.asarray(board.asnumpy(), np.float64)
-            if (rows[:, 0] > self._round - 0.5).all():
-                return np.asarray(rows[:, 1 : 1 + len(values)].sum(axis=0))
+            self._kv.pull([board, smallest], out=out)
+            rows = np.asarray(out[0].asnumpy(), np.float64)
+            missing = np.flatnonzero(rows[:, 0] < self._round - 0.5)
+            if not missing.size:
+                return rows
+            now = rows.tobytes() + out[1].asnumpy().tobytes()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > STALL_SECONDS:
+                raise self._stalled(missing.tolist())
             time.sleep(pause)
             pause = min(2 * pause, _LAST_LOOK_SECONDS)
+
+    def _stalled(self, missing: list[int]) -> ProgramError:
+        return ProgramError(
+            f"epoch {self._round} still misses rank {', '.join(map(str, missing))} of the store {self.name},"
+            f" and nobody trained for {STALL_SECONDS:g} s",
+            "see the log of the worker whose events say that rank; if it died, start the program again",
+        )
