@@ -12,7 +12,8 @@ from pathlib import Path
 from harness.errors import BadInputError, NodeError
 from harness.inventory import Node
 from harness.json_line import Json
-from harness.transport import REPLY_TIMEOUT_SECONDS, Session, Stream, StreamClosedError, Transport
+from harness.stream import Stream, StreamClosedError
+from harness.transport import REPLY_TIMEOUT_SECONDS, Session, Transport
 
 AGENT = "agent.py"
 _REMEDY = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"

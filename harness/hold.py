@@ -13,7 +13,8 @@ from harness.errors import BadInputError, NodeError
 from harness.inventory import Node
 from harness.json_line import Json
 from harness.launch_limits import Limits
-from harness.transport import REPLY_TIMEOUT_SECONDS, Session, Stream, StreamClosedError, on_all
+from harness.stream import Stream, StreamClosedError
+from harness.transport import REPLY_TIMEOUT_SECONDS, Session, on_all
 
 RETRY_SECONDS = 5.0
 

@@ -13,7 +13,8 @@ from harness.errors import NodeError
 from harness.inventory import Node
 from harness.json_line import Json
 from harness.launch_limits import Limits
-from harness.transport import Stream, StreamClosedError, Transport
+from harness.stream import Stream, StreamClosedError
+from harness.transport import Transport
 
 RECONNECT_PAUSE_SECONDS = 1.0
 START_REPLY_SECONDS = 45.0

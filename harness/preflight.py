@@ -13,7 +13,8 @@ from harness.hold import describe_holder
 from harness.inventory import Cluster, Node
 from harness.json_line import Json
 from harness.plan import Trial, needs_parameter_servers
-from harness.transport import Session, StreamClosedError, on_all
+from harness.stream import StreamClosedError
+from harness.transport import Session, on_all
 
 MINIMUM_MEMORY_BYTES = 200 << 20
 MINIMUM_DISK_BYTES = 200 << 20

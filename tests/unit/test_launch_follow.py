@@ -12,7 +12,8 @@ from launch_parts import NODES, exit_state
 from harness.json_line import Json
 from harness.launch_follow import Follower, Message
 from harness.launch_limits import Limits
-from harness.transport import FRAME_LIMIT_BYTES, Stream, StreamClosedError, Transport
+from harness.stream import FRAME_LIMIT_BYTES, Stream, StreamClosedError
+from harness.transport import Transport
 
 STARTED = {"frame": "started", "failed": {}}
 
