@@ -16,15 +16,12 @@ import pandas as pd
 from harness.events import PHASE_KEYS
 from harness.report.facts import Facts, read_facts
 from harness.report.health import telemetry_table
+from harness.report.notes import SHARED_LOOPBACK, partial_notes
 from harness.report.series import Series, assign_series, control_of, series_parameters
 from harness.report.steps import step_table
 
 DEFAULT_TARGET = 0.97
 MEASURED = ("ok", "suspect")
-
-_SHARED_LOOPBACK = (
-    "Bytes are left out: the nodes share one loopback interface, whose counter cannot tell whose they are."
-)
 
 METRICS = (
     "total_seconds",
@@ -181,7 +178,7 @@ def analyse(
     telemetry = _with_columns(telemetry, _TELEMETRY_NUMBERS, ("trial", "node", "time", "throttled"))
     if facts.kind == "local":
         trials, telemetry = _without_bytes(trials), _without_bytes(telemetry)
-        notes = (*notes, _SHARED_LOOPBACK)
+        notes = (*notes, SHARED_LOOPBACK)
     trials = trials[trials["nodes"].notna()].drop_duplicates("trial", keep="last").reset_index(drop=True)
     trials["nodes"] = trials["nodes"].astype(int)
 
@@ -208,7 +205,7 @@ def analyse(
         failures=trials[~trials["status"].isin(MEASURED)].reset_index(drop=True),
         suspects=trials[trials["status"] == "suspect"].reset_index(drop=True),
         target=reached,
-        notes=(*notes, *_partial_notes(trials, epochs, facts)),
+        notes=(*notes, *partial_notes(trials, epochs, facts)),
     )
 
 
@@ -366,31 +363,6 @@ def _median_epochs(per_epoch: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFra
     return rows.groupby(["series", "nodes", "epoch"], as_index=False)[
         ["train_accuracy", "validation_accuracy"]
     ].median()
-
-
-def _partial_notes(trials: pd.DataFrame, epochs: pd.DataFrame, facts: Facts) -> list[str]:
-    notes = []
-    for name, rows in epochs[~epochs["trial"].isin(list(trials["trial"]))].groupby("trial"):
-        notes.append(f"Trial {name} has epochs (up to {rows['epoch'].max():.0f}) but no result: left out.")
-    if facts.planned_trials is not None and len(trials) < facts.planned_trials:
-        notes.append(f"{len(trials)} of {facts.planned_trials} planned trials have a result.")
-    again = list(trials["trial"][trials["attempts"] > 1])
-    if again:
-        notes.append(f"Needed more than one attempt: {', '.join(again)}.")
-    recovered = list(trials["trial"][trials["recovered"] > 0])
-    if recovered:
-        notes.append(f"Started again in place after a worker had died: {', '.join(recovered)}.")
-    continued = list(trials["trial"][trials["continued_from_epoch"].notna()])
-    if continued:
-        notes.append(
-            f"Went on from a checkpoint; times are sums over the starts without what was lost: {', '.join(continued)}."
-        )
-    for nodes, rows in trials[trials["left_out"] != ""].groupby("left_out"):
-        notes.append(f"Ran on other nodes, with {nodes} left out after failures: {', '.join(rows['trial'])}.")
-    missing = sorted(set(facts.planned_nodes) - set(trials["nodes"]))
-    if missing:
-        notes.append(f"Planned cluster sizes without any trial: {', '.join(map(str, missing))}.")
-    return notes
 
 
 def _without_bytes(frame: pd.DataFrame) -> pd.DataFrame:
