@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from harness.errors import ClusterError, HarnessError
+from harness.inventory import load_cluster
 from harness.virtual import cgroup, cluster, namespace, network, processes, requirements, ssh
 from harness.virtual.blueprint import Wishes
 from harness.virtual.down import down
@@ -53,7 +54,7 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def two_nodes() -> None:
-    up(NAME, Wishes(nodes=2, cpu=CPU, link="100mbit", memory="512MiB", subnet=SUBNET))
+    up(NAME, Wishes(nodes=2, cpu=CPU, link="100mbit", memory="512MiB", subnet=SUBNET, dilation=1.0))
 
 
 def in_controller(function: Callable[[], Result]) -> Result:
@@ -289,8 +290,34 @@ class TestChange:
 
     def test_links_and_limits_change_in_place(self) -> None:
         changes = up(NAME, Wishes(link="20mbit", memory="256MiB", cpu=0.5))
-        assert {"node01: link 20mbit", "node01: memory 256MiB", "node01: CPU 0.5"} <= set(changes)
+        assert {"node01: link 20mbit", "node01: memory 256MiB", "node01: CPU 0.500"} <= set(changes)
         assert rate_from_node() < 20e6
+
+    def test_time_is_dilated_in_place(self) -> None:
+        def changed(link: str, quota: float) -> list[str]:
+            nodes = ("node01", "node02")
+            return ["inventory", *(f"{n}: link {link}" for n in nodes), *(f"{n}: CPU {quota:.3f}" for n in nodes)]
+
+        def in_force() -> tuple[list[float | None], float]:
+            quotas = [node.quota for node in cluster.status(NAME)]
+            return quotas, load_cluster(cluster.inventory(NAME)).time_dilation
+
+        done = subprocess.run(
+            command_line("up", "--dilation", "2"), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[:-1] == changed("100mbit/2", CPU / 2)
+        assert in_force() == ([CPU / 2] * 2, 2.0)
+        assert 40e6 < rate_from_node() < 50e6
+        assert 40e6 < rate_to_node() < 50e6
+
+        assert up(NAME, Wishes(dilation=4.0)) == changed("100mbit/4", CPU / 4)
+        assert in_force() == ([CPU / 4] * 2, 4.0)
+        assert 20e6 < rate_from_node() < 25e6
+
+        assert up(NAME, Wishes(dilation=1.0)) == changed("100mbit", CPU)
+        assert in_force() == ([CPU] * 2, 1.0)
+        assert 80e6 < rate_from_node() < 100e6
 
     def test_faults_can_be_made_and_mended(self) -> None:
         cluster.power_off(NAME, "node01")
