@@ -291,12 +291,13 @@ def clock_off(rig: Rig) -> Result:
     script = (
         "#!/usr/bin/python3\n"
         "import os, sys\n"
-        "if sys.argv[3:4] == ['-c'] or 'keep' in sys.argv: os.execv('/usr/bin/python3', ['python3', *sys.argv[1:]])\n"
+        "if 'keep' in sys.argv: os.execv('/usr/bin/python3', ['python3', *sys.argv[1:]])\n"
         "import runpy, time\n"
         "now = time.time\n"
         "time.time = lambda: now() - 3600\n"
         "sys.argv = sys.argv[3:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "if sys.argv[0] == '-c': exec(sys.argv.pop(1), {'__name__': '__main__'})\n"  # the agent, handed over by a line
+        "else: runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     encoded = base64.b64encode(script.encode()).decode()
     rig.inside(node, "sh", "-c", f"echo {encoded} | base64 -d > {wrapper} && chmod 755 {wrapper}")
