@@ -32,7 +32,8 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     analysis = analyse(data.trials, data.epochs, data.telemetry, data.manifest, notes=data.notes)
     link = question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
     fitted, too_small = _enough(measured_series(analysis, data.trials, data.epochs), paths)
-    forecasts = [forecast(each, link, question) for each in fitted]
+    mixed = bool(data.manifest.get("rates"))  # asked for by a run whose nodes differ
+    forecasts = [forecast(each, link, question, mixed=mixed) for each in fitted]
     if question.link_bits_per_second and all(one.fit.link_bits_per_second is None for one in forecasts):
         raise BadInputError(
             "--link: what the wire costs is not known: no link, or no bytes, of this run's nodes",

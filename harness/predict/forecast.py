@@ -63,9 +63,13 @@ class Forecast:
     notes: tuple[str, ...]
 
 
-def forecast(measured: Measured, link_bits_per_second: float | None, question: Question) -> Forecast:
-    """Fit one series and answer. Raises BadInputError for fewer than two cluster sizes."""
+def forecast(
+    measured: Measured, link_bits_per_second: float | None, question: Question, *, mixed: bool = False
+) -> Forecast:
+    """Fit one series and answer; `mixed`: its nodes differ in speed. Raises BadInputError for fewer than two sizes."""
     notes = []
+    if mixed:
+        notes.append("the nodes differ in speed: what is predicted are clusters of the mean node")
     seen = any(point.busiest_bytes for point in measured.points if point.nodes > 1)
     if link_bits_per_second is None or not seen:
         what = "the link that the run was measured on is not known" if seen else "no bytes were measured"

@@ -84,3 +84,8 @@ def test_without_a_link_only_the_batch_can_be_changed() -> None:
 def test_a_link_that_the_steps_outrun_is_doubted() -> None:
     found = forecast(measured(), LINK / 10, Question(SIZES))
     assert any("is the measured link's rate right" in note for note in found.notes)
+
+
+def test_a_cluster_of_nodes_that_differ_is_told_what_is_predicted() -> None:
+    assert any("mean node" in note for note in forecast(measured(), LINK, Question(SIZES), mixed=True).notes)
+    assert not any("mean node" in note for note in forecast(measured(), LINK, Question(SIZES)).notes)
