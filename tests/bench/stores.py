@@ -96,13 +96,24 @@ def wire_seconds(parameters: int, nodes: int) -> float:
 
 def _experiment(stage: Stage, load: Load, variants: Sequence[str]) -> Path:
     """The baselines, cut to the load; the file the run can be made again from."""
-    document = yaml.safe_load(BASELINES.read_text(encoding="utf-8"))
-    document["name"] = f"bench_{load.model}"
     images = stage.nodes * BATCH * load.steps
-    document["parameters"] |= {"model": load.model, "epochs": load.epochs, "limit": images, "batch_size": BATCH}
-    document["variants"] = {name: document["variants"][name] for name in variants}
-    document["variants"][CONTROL]["parameters"]["epochs"] = load.control_epochs
-    path = stage.output / f"{document['name']}.yaml"
+    parameters = {"model": load.model, "epochs": load.epochs, "limit": images, "batch_size": BATCH}
+    return shortened(stage.output / f"bench_{load.model}.yaml", parameters, load.control_epochs, variants)
+
+
+def shortened(
+    path: Path, parameters: Mapping[str, object], control_epochs: int, variants: Sequence[str] | None = None
+) -> Path:
+    """Write the baselines with other parameters to `path`, whose name they get; `variants`: these only.
+
+    The control gets epochs of its own: its workers do not wait for each other, and some of its epochs are to overlap in all.
+    """
+    document = yaml.safe_load(BASELINES.read_text(encoding="utf-8"))
+    document["name"] = path.stem
+    document["parameters"] |= parameters
+    if variants is not None:
+        document["variants"] = {name: document["variants"][name] for name in variants}
+    document["variants"][CONTROL]["parameters"]["epochs"] = control_epochs
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
 
