@@ -190,7 +190,7 @@ def analyse(
     per_epoch = epoch_table(epochs[epochs["trial"].isin(list(measured["trial"]))])
     controls = {one.index: other.index for one in series if (other := control_of(one, series, names)) is not None}
     reached = choose_target(measured, per_epoch, {one.index for one in series if one.control}, target)
-    numbers = measure(measured, per_epoch, reached)
+    numbers = measure(measured.join(steady_rates(epochs), on="trial"), per_epoch, reached)
     numbers = add_ratios(numbers, controls)
     return Analysis(
         facts=facts,
@@ -229,6 +229,20 @@ def epoch_table(epochs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def steady_rates(epochs: pd.DataFrame) -> pd.DataFrame:
+    """By trial: `steady_rate`, the workers' own images per second added up, and `steady_workers`, how many these are.
+
+    The first epoch is left out where there is another: it holds what happens only once. Workers that do not wait for each
+    other have no common time, so the slowest one's would understate them.
+    """
+    rows = epochs.dropna(subset=["epoch"]).drop_duplicates(["trial", "epoch", "rank"], keep="last")
+    first, last = (rows.groupby("trial")["epoch"].transform(name) for name in ("min", "max"))
+    rows = rows[(rows["epoch"] > first) | (first == last)]
+    sums = rows.groupby(["trial", "rank"])[["images", "train_seconds"]].sum(min_count=1)
+    by_trial = (sums["images"] / sums["train_seconds"]).groupby("trial")
+    return pd.DataFrame({"steady_rate": by_trial.sum(), "steady_workers": by_trial.count()})
+
+
 def choose_target(
     measured: pd.DataFrame, per_epoch: pd.DataFrame, controls: set[int], asked: float | None
 ) -> Target | None:
@@ -248,7 +262,7 @@ def choose_target(
 
 
 def measure(measured: pd.DataFrame, per_epoch: pd.DataFrame, target: Target | None) -> pd.DataFrame:
-    """Per-trial numbers (METRICS without the ratios between trials), one row a measured trial.
+    """Per-trial numbers (METRICS without the ratios between trials), one row a measured trial; it has `steady_rates` too.
 
     `compute` is the slowest worker's training time less the mean worker's waiting; shares are of an epoch's time
     (training and validation), the start-up's of the total.
@@ -286,7 +300,8 @@ def _measure_steps(out: pd.DataFrame, rows: pd.DataFrame) -> None:
     out["compute_step_seconds"] = (rows["train_seconds"] - rows["wait_seconds"]).clip(lower=0.0) / steps
     out["global_batch"] = rows["seen_images"] / steps
     out["worker_batch"] = out["global_batch"] / workers
-    out["images_per_second"] = rows["images_per_second"].fillna(images / rows["train_seconds"])
+    whole = rows["images_per_second"].fillna(images / rows["train_seconds"])
+    out["images_per_second"] = rows["steady_rate"].where(rows["steady_workers"] == workers).fillna(whole)
     out["images_per_second_per_node"] = out["images_per_second"] / rows["nodes"]
     moved = rows["bytes_sent"] + rows["bytes_received"]
     out["bytes_per_worker_step"], out["bytes_per_image"] = moved / steps / workers, moved / images

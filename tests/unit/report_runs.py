@@ -58,8 +58,12 @@ def phases_of(train: float, wait: float) -> dict[str, float]:
 
 
 def epochs_of(row: dict[str, Any], accuracies: tuple[float, ...] = (0.90, 0.98)) -> list[dict[str, Any]]:
-    """The rows of epochs.csv that belong to a trial's row: equal epochs, 400 images each, rank 0 a little faster."""
+    """The rows of epochs.csv that belong to a trial's row: equal epochs, rank 0 a little faster.
+
+    400 images each, unless the trial's rate says otherwise.
+    """
     count, nodes = len(accuracies), row["nodes"]
+    images = (row["images_per_second"] or 0) * (row["train_seconds"] or 0) / count / nodes
     return [
         {
             "trial": row["trial"],
@@ -70,7 +74,7 @@ def epochs_of(row: dict[str, Any], accuracies: tuple[float, ...] = (0.90, 0.98))
             "time": "2031-01-01T00:00:00.000Z",
             "epoch": epoch,
             "steps": 400 // BATCH // nodes,
-            "images": 400 // nodes,
+            "images": images,
             "train_seconds": row["train_seconds"] / count - (0.5 if rank == 0 and nodes > 1 else 0.0),
             "validation_seconds": row["validation_seconds"] / count,
             **phases_of(row["train_seconds"] / count, row["wait_seconds"] / count),

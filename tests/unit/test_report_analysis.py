@@ -80,7 +80,21 @@ def test_kept_compares_with_the_control_of_the_same_repeat() -> None:
         rows.append(trial(2, repeat, images_per_second=rate))
         rows.append(trial(2, repeat, kvstore="none", trial=f"n02-r{repeat}-none", images_per_second=control))
     analysis = example(*rows, kvstore=["dist_sync", "none"])
-    assert sorted(analysis.trials["kept"].dropna()) == [0.5, 0.75]
+    assert sorted(analysis.trials["kept"].dropna()) == pytest.approx([0.5, 0.75])
+
+
+def test_throughput_is_every_workers_own_after_the_first_epoch() -> None:
+    row = trial(2, kvstore="none")
+    seconds = {(1, 0): 100.0, (1, 1): 90.0, (2, 0): 10.0, (2, 1): 20.0}
+    rows = [{**each, "train_seconds": seconds[each["epoch"], each["rank"]]} for each in epochs_of(row)]
+    found = analyse(pd.DataFrame([row]), pd.DataFrame(rows), pd.DataFrame(), manifest([2]))
+    assert point(found, 2)["images_per_second"] == pytest.approx(200 / 10 + 200 / 20)
+
+
+def test_throughput_with_a_workers_rows_missing_is_the_trials() -> None:
+    row = trial(2)
+    found = analyse(pd.DataFrame([row]), pd.DataFrame(epochs_of(row)[::2]), pd.DataFrame(), manifest([2]))
+    assert point(found, 2)["images_per_second"] == pytest.approx(row["images_per_second"])
 
 
 def test_variants_are_series_whatever_else_they_change() -> None:

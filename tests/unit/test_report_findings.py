@@ -87,7 +87,7 @@ def test_series_are_compared_at_the_largest_common_size() -> None:
         trial(4, trial="c", kvstore="other"),
     ]
     told = findings.comparison(example(*rows, kvstore=["dist_sync", "other"]))
-    assert told == "At 2 nodes other trained fastest: 60.0 images/s, 2.00 times dist_sync."
+    assert told == "At 2 nodes other trained fastest: 60.7 images/s, 2.00 times dist_sync."
     assert findings.comparison(example(trial(1))) == ""
 
 
