@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.predict.fit import Point
 from harness.report.analysis import Analysis
+from harness.report.epoch_rows import last_rows
 
 _BATCH = "batch_size"
 
@@ -60,7 +61,7 @@ def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
     wanted = ("trial", "rank", "epoch", "steps", "bytes_sent", "bytes_received")
     if any(name not in epochs for name in wanted):
         return pd.Series(dtype=float)
-    rows = epochs.drop_duplicates(["trial", "epoch", "rank"], keep="last").dropna(subset=list(wanted))
+    rows = last_rows(epochs).dropna(subset=list(wanted))
     ranks = rows.groupby(["trial", "rank"])[["steps", "bytes_sent", "bytes_received"]].sum()
     most = ranks[["bytes_sent", "bytes_received"]].max(axis="columns") / ranks["steps"].where(ranks["steps"] > 0)
     return most.groupby("trial").max()

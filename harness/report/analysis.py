@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.events import PHASE_KEYS
+from harness.report.epoch_rows import last_rows
 from harness.report.facts import Facts, read_facts
 from harness.report.health import telemetry_table
 from harness.report.notes import SHARED_LOOPBACK, partial_notes
@@ -210,11 +211,8 @@ def analyse(
 
 
 def epoch_table(epochs: pd.DataFrame) -> pd.DataFrame:
-    """One row a trial and epoch: the slowest worker's seconds, the mean worker's waiting, and what all workers share.
-
-    Of several rows for one trial, epoch and rank (a retried trial) the last counts.
-    """
-    rows = epochs.dropna(subset=["epoch"]).drop_duplicates(["trial", "epoch", "rank"], keep="last")
+    """One row a trial and epoch: the slowest worker's seconds, the mean worker's waiting, and what all workers share."""
+    rows = last_rows(epochs.dropna(subset=["epoch"]))
     table = rows.groupby(["trial", "epoch"], as_index=False).agg(
         steps=("steps", "max"),
         images=("images", "sum"),
@@ -235,7 +233,7 @@ def steady_rates(epochs: pd.DataFrame) -> pd.DataFrame:
     The first epoch is left out where there is another: it holds what happens only once. Workers that do not wait for each
     other have no common time, so the slowest one's would understate them.
     """
-    rows = epochs.dropna(subset=["epoch"]).drop_duplicates(["trial", "epoch", "rank"], keep="last")
+    rows = last_rows(epochs.dropna(subset=["epoch"]))
     first, last = (rows.groupby("trial")["epoch"].transform(name) for name in ("min", "max"))
     rows = rows[(rows["epoch"] > first) | (first == last)]
     sums = rows.groupby(["trial", "rank"])[["images", "train_seconds"]].sum(min_count=1)
@@ -363,7 +361,7 @@ def aggregate(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def rank_table(epochs: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
     """One row a measured trial and rank: `node` (where known) and `own_seconds`, training without waiting."""
-    rows = epochs.drop_duplicates(["trial", "epoch", "rank"], keep="last").copy()
+    rows = last_rows(epochs).copy()
     rows["own_seconds"] = rows["train_seconds"] - rows["wait_seconds"]
     if "node" not in rows:
         rows["node"] = ""

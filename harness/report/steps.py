@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.events import PHASE_KEYS, PHASES
+from harness.report.epoch_rows import last_rows
 
 PARTS = (*PHASES, "other")
 """`other` is what the phases leave of the training."""
@@ -18,7 +19,7 @@ def step_table(epochs: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
     `epochs` has the columns of epochs.csv, `numbers` one row a measured trial. A part that nobody told is missing. Trials of
     programs that told no more than their waiting have no row.
     """
-    rows = epochs.drop_duplicates(["trial", "epoch", "rank"], keep="last")
+    rows = last_rows(epochs)
     sums = rows.groupby("trial")[["steps", "train_seconds", *PHASE_KEYS]].sum(min_count=1)
     steps = sums["steps"].where(sums["steps"] > 0)
     table = sums[list(PHASE_KEYS)].div(steps, axis="index").set_axis(list(PHASES), axis="columns")
