@@ -283,10 +283,10 @@ def _caption_scaling(analysis: Analysis) -> str:
 def _caption_throughput(analysis: Analysis) -> str:
     if _has(analysis, "kept"):
         return (
-            "Left: all nodes together while training. Right: share of the throughput that the same nodes reach when they "
-            "train independently."
+            "Left: all nodes together while training, without the first epoch where there are more. "
+            "Right: share of the throughput that the same nodes reach when they train independently."
         )
-    return "While training: all nodes together, and one of them."
+    return "While training, without the first epoch where there are more: all nodes together, and one of them."
 
 
 def _caption_accuracy(analysis: Analysis) -> str:

@@ -49,7 +49,7 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|B|kB|MB|GB|nodes?|epochs?|trials?|
 _TIME = (
     _Column("epoch_seconds", "time per epoch", "s", text.number),
     _Column("total_seconds", "total time", "s, start-up included", text.number),
-    _Column("images_per_second", "images/s", "while training, after the first epoch", text.number),
+    _Column("images_per_second", "images/s", "while training, first epoch left out", text.number),
     _Column("speedup", "speed-up", "", text.ratio),
     _Column("efficiency", "efficiency", "", text.percent),
     _Column("total_speedup", "speed-up", "of the total time", text.ratio),
