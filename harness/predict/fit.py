@@ -39,7 +39,8 @@ class Point:
     """One measured cluster size (and batch), medians over its trials.
 
     `own_seconds`: of a step, not waiting for the store; `busiest_bytes`: what the busiest node sends in a step. Both None
-    where not measured. `shards`: nodes that serve parameters.
+    where not measured. `shards`: nodes that serve parameters. `served`: a worker's values come from a server, which may work on
+    the worker's own node.
     """
 
     nodes: int
@@ -48,6 +49,7 @@ class Point:
     own_seconds: float | None = None
     busiest_bytes: float | None = None
     shards: int = 1
+    served: bool = False
     trials: int = 1
 
 
@@ -215,9 +217,12 @@ def _smallest(points: Sequence[Point]) -> Point:
 def _priors(points: Sequence[Point]) -> tuple[Array, Array]:
     """A row a prior in units of its spread, and what it believes: computing takes what the smallest cluster spent not
     waiting, messages may cost anything, all of the wire's phased time shows.
+
+    With a server, waiting says nothing of that: one worker alone waits for the server on its own node.
     """
     first = _smallest(points)
-    own, longest = first.own_seconds or first.step_seconds, max(point.step_seconds for point in points)
+    computing = None if first.served else first.own_seconds
+    own, longest = computing or first.step_seconds, max(point.step_seconds for point in points)
     peers = max(max(point.nodes for point in points) - 1, 1)
     rows = [
         [first.batch / (_OWN_SPREAD * own), 1 / (_OWN_SPREAD * own), 0, 0, 0],

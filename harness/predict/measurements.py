@@ -38,10 +38,13 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     """
     rows = analysis.trials[~analysis.trials["suspect"]].dropna(subset=["step_seconds", "worker_batch"])
     rows = rows[rows["step_seconds"] > 0].set_index("trial")
+    steady = rows["global_batch"] / rows["images_per_second"]  # without the first epoch, where there is another
     shared = analysis.facts.kind == "local"
     rows = rows.assign(
         busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
         shards=serving_nodes(trials),
+        served=servers(trials) > 0,
+        step_seconds=steady.where(steady > 0, rows["step_seconds"]),
     )
     grouped: dict[tuple[str, ...], list[int]] = {}
     for one in analysis.series:
@@ -69,10 +72,17 @@ def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
 
 def serving_nodes(trials: pd.DataFrame) -> pd.Series:
     """By trial: how many nodes serve parameters; a store without servers has a share of them on every node."""
+    there = servers(trials)
+    nodes = trials.drop_duplicates("trial", keep="last").set_index("trial")["nodes"]
+    return there.where(there > 0, pd.to_numeric(nodes, errors="coerce"))
+
+
+def servers(trials: pd.DataFrame) -> pd.Series:
+    """By trial: how many servers it had, 0 where that is not known."""
     rows = trials.drop_duplicates("trial", keep="last").set_index("trial")
-    nodes = pd.to_numeric(rows["nodes"], errors="coerce")
-    servers = pd.to_numeric(rows["servers"], errors="coerce") if "servers" in rows else nodes
-    return servers.where(servers > 0, nodes)
+    if "servers" not in rows:
+        return pd.Series(0, index=rows.index)
+    return pd.to_numeric(rows["servers"], errors="coerce").fillna(0)
 
 
 def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
@@ -85,6 +95,7 @@ def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
             own_seconds=_positive(there["compute_step_seconds"]),
             busiest_bytes=_positive(there["busiest_bytes"]),
             shards=int(there["shards"].median()),
+            served=bool(there["served"].any()),
             trials=len(there),
         )
         for _, there in rows.groupby([rows["nodes"], batch])

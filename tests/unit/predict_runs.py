@@ -59,7 +59,13 @@ def write_run(root: Path, series: dict[str, list[Point]], kind: str = "virtual",
         for point in ones:
             trial = f"n{point.nodes:02d}-{store}-{point.batch:.0f}"
             row = {"trial": trial, "status": "ok", "nodes": point.nodes, "repeat": 1, "workers": point.nodes}
-            row |= {"servers": point.shards, "kvstore": store, "batch_size": point.batch, "epochs": 1, "seed": 0}
+            row |= {
+                "servers": 0 if store == "allreduce" else point.shards,
+                "kvstore": store,
+                "batch_size": point.batch,
+                "epochs": 1,
+                "seed": 0,
+            }
             train = point.step_seconds * STEPS
             wait = train - (point.own_seconds or train) * STEPS
             row |= {"train_seconds": train, "validation_seconds": 1.0, "total_seconds": train + 9, "wait_seconds": wait}

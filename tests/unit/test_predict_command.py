@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from predict_runs import COSTS, points, write_run
 from typer.testing import CliRunner
@@ -45,7 +46,7 @@ def predicted(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_constants_survive_the_way_through_the_csvs(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", {"dist_sync": points(range(1, 12))})
+    run = write_run(tmp_path / "run", {"allreduce": points(range(1, 12))})
     answer = predicted(run.root, "--nodes", "1-16", "--link", "1gbit")
     (series,) = answer["series"]
     found = [series["costs"][name]["value"] for name in ("image_seconds", "group_seconds", "peer_seconds", "exposed")]
@@ -62,6 +63,16 @@ def test_constants_survive_the_way_through_the_csvs(tmp_path: Path) -> None:
     assert faster["link_bits_per_second"] == 1e9
     assert (run.figures / "prediction.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert (run.figures / "prediction.png").stat().st_size > 10_000
+
+
+def test_what_happens_only_in_the_first_epoch_is_no_cost_of_a_step(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"allreduce": points((1, 2, 4))})
+    second = pd.read_csv(run.epochs)
+    first = second.assign(train_seconds=3 * second["train_seconds"])
+    pd.concat([first, second.assign(epoch=2)]).to_csv(run.epochs, index=False)
+    (series,) = predicted(run.root)["series"]
+    steps = [point["step_seconds"] for point in series["measured"]]
+    assert steps == pytest.approx([point.step_seconds for point in points((1, 2, 4))])
 
 
 def test_each_series_is_fitted_on_its_own_and_batches_of_one_store_together(tmp_path: Path) -> None:
