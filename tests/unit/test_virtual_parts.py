@@ -84,7 +84,7 @@ def test_links_are_shaped_where_a_node_cannot_reach() -> None:
         "quantum 60000",
         "qdisc replace dev node01 parent 1:1 handle 2: bfifo limit 640000",
     ]
-    assert network.shaping_commands("eth0", 10**8)[2] == "qdisc replace dev eth0 parent 1:1 handle 2: pfifo limit 1000"
+    assert network.shaping_commands("eth0", 10**8)[2] == "qdisc replace dev eth0 parent 1:1 handle 3: pfifo_fast"
     lines = network.cable_commands(NODES[0])
     assert lines[0] == "link add node01 type veth peer name eth0 address 02:00:0a:4d:00:01 netns hv-pi-n01"
     assert "link set node01-d master switch" in lines

@@ -5,8 +5,8 @@ bits afterwards. The owner of a shard applies the step to it and sends the new v
 whole cluster.
 
 The model lies in two buffers (`collective_shards.split`) with a set of connections each. The big one's sums travel while
-backward still runs through the convolutions, its new values while the next forward does. The small one's exchange has
-nothing to hide behind and must not queue behind the big one's bytes.
+backward still runs through the convolutions, its new values during the small one's exchange and the next forward. The
+small one has nothing to hide behind and must not queue behind the big one's bytes: its connections have priority.
 """
 
 from __future__ import annotations
@@ -81,10 +81,13 @@ class CollectiveStore(Store):
         self._parts[number].depart(self._step)
 
     def step(self, learning_rate: float) -> None:
-        """Update the own shards and send them; first the ones that the next forward needs first."""
+        """Update the own shards and send them; first the ones that take the wire longest.
+
+        The next forward needs the small part first, but that one's messages overtake the big one's in the node.
+        """
         for part in reversed(self._parts):
             part.depart(self._step)
-        for part in self._parts:
+        for part in reversed(self._parts):
             part.update(self._step)
         self._alone %= self._every
 

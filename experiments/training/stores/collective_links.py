@@ -32,6 +32,7 @@ _RETRY_SECONDS = 0.1
 _KEEPALIVE_SECONDS = (3, 1, 5)  # silent for 3 s, then 5 probes 1 s apart: a node that fell off the network
 _SEND_BUFFER = 1 << 20
 _CONGESTION = b"reno"  # every kernel has it; bbr, where a host prefers it, paces short bursts to half the wire
+_INTERACTIVE = 6  # socket(7): of the kernel's queue for a card, the part that is emptied first
 _SLACK = 16  # bytes: shards differ by an element, and a limit on arrival need not follow that
 
 _MAGIC = b"harness-allreduce-1\n"
@@ -185,7 +186,10 @@ class Link:
 
 
 class Links:
-    """Connections to all other workers, `channels` to each; `links.to(channel, rank)`."""
+    """Connections to all other workers, `channels` to each; `links.to(channel, rank)`.
+
+    Where there are several, what goes over channel 0 overtakes what still waits in this node for its network card.
+    """
 
     def __init__(self, seat: Seat, channels: int, join_seconds: float = JOIN_SECONDS) -> None:
         """Find the others. Raises ProgramError where some are missing after `join_seconds`."""
@@ -221,17 +225,23 @@ class _Rendezvous:
         with _listen(seat, 2 * seat.workers * self._channels) as listener:
             port = listener.getsockname()[1]
             roster = self._gather(listener, port) if seat.rank == 0 else self._join(port)
+
+            def add(connection: socket.socket, channel: int, rank: int) -> None:
+                if channel == 0 and self._channels > 1:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _INTERACTIVE)
+                links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
+
             for rank in range(seat.rank):
                 for channel in range(self._channels):
                     connection = self._connect(roster[rank], channel, port)
-                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
+                    add(connection, channel, rank)
             expected = {
                 (channel, rank) for rank in range(seat.rank + 1, seat.workers) for channel in range(self._channels)
             }
             while expected - links.keys():
                 connection, rank, channel, _ = self._accept(listener, lambda: _missing(expected - links.keys()))
                 if (channel, rank) in expected - links.keys():
-                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
+                    add(connection, channel, rank)
                 else:
                     connection.close()
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from mxnet.base import _LIB, check_call
 
+from ..phases import engine_in_turns
 from .base import Array
 
 Floats = npt.NDArray[np.float32]
@@ -20,6 +21,10 @@ class Memory:
         self._handle = array.handle
         self._array = array  # keeps the handle alive
         self._address = ctypes.c_void_p()
+        self._look = (self._handle, ctypes.byref(self._address))
+        self._waits = (
+            not engine_in_turns()
+        )  # asking that engine costs as much as an operation, and it never has any left
         self._seen: int | None = None
         self._view: Floats = np.empty(0, np.float32)
 
@@ -29,8 +34,9 @@ class Memory:
         Valid until the engine is next given something that writes the array: ask again after that, since MXNet may
         move it.
         """
-        check_call(_LIB.MXNDArrayWaitToWrite(self._handle))  # no reader and no writer is left
-        check_call(_LIB.MXNDArrayGetData(self._handle, ctypes.byref(self._address)))
+        if self._waits:
+            check_call(_LIB.MXNDArrayWaitToWrite(self._handle))  # no reader and no writer is left
+        check_call(_LIB.MXNDArrayGetData(*self._look))
         if self._address.value != self._seen:
             self._seen = self._address.value
             floats = ctypes.cast(self._address, ctypes.POINTER(ctypes.c_float))
