@@ -39,11 +39,12 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     rows = analysis.trials[~analysis.trials["suspect"]].dropna(subset=["step_seconds", "worker_batch"])
     rows = rows[rows["step_seconds"] > 0].set_index("trial")
     steady = rows["global_batch"] / rows["images_per_second"]  # without the first epoch, where there is another
+    counted = servers(trials).reindex(rows.index)
     shared = analysis.facts.kind == "local"
     rows = rows.assign(
         busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
-        shards=serving_nodes(trials),
-        served=servers(trials) > 0,
+        shards=counted.where(counted > 0, rows["nodes"]),  # a store without servers has a share on every node
+        served=counted > 0,
         step_seconds=steady.where(steady > 0, rows["step_seconds"]),
     )
     grouped: dict[tuple[str, ...], list[int]] = {}
@@ -68,13 +69,6 @@ def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
     ranks = rows.groupby(["trial", "rank"])[["steps", "bytes_sent", "bytes_received"]].sum()
     most = ranks[["bytes_sent", "bytes_received"]].max(axis="columns") / ranks["steps"].where(ranks["steps"] > 0)
     return most.groupby("trial").max()
-
-
-def serving_nodes(trials: pd.DataFrame) -> pd.Series:
-    """By trial: how many nodes serve parameters; a store without servers has a share of them on every node."""
-    there = servers(trials)
-    nodes = trials.drop_duplicates("trial", keep="last").set_index("trial")["nodes"]
-    return there.where(there > 0, pd.to_numeric(nodes, errors="coerce"))
 
 
 def servers(trials: pd.DataFrame) -> pd.Series:

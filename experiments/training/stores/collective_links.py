@@ -99,6 +99,10 @@ class Link:
         self._readable.register(connection, select.POLLIN)
         _tune(connection)
 
+    def go_first(self) -> None:
+        """Let what is sent from now on overtake other links' bytes that wait in this node for the network card."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _INTERACTIVE)
+
     def send(self, message: memoryview) -> None:
         """Hand bytes to the kernel; what it has no room for goes out while this worker waits for anything."""
         if self._unsent:
@@ -199,6 +203,9 @@ class Links:
         self._links: dict[tuple[int, int], Link] = {}
         if seat.workers > 1:
             _Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links, self.phases)
+        for (channel, _), link in self._links.items():
+            if channel == 0 and channels > 1:
+                link.go_first()
 
     def to(self, channel: int, rank: int) -> Link:
         """The connection to a worker."""
@@ -225,23 +232,17 @@ class _Rendezvous:
         with _listen(seat, 2 * seat.workers * self._channels) as listener:
             port = listener.getsockname()[1]
             roster = self._gather(listener, port) if seat.rank == 0 else self._join(port)
-
-            def add(connection: socket.socket, channel: int, rank: int) -> None:
-                if channel == 0 and self._channels > 1:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _INTERACTIVE)
-                links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
-
             for rank in range(seat.rank):
                 for channel in range(self._channels):
                     connection = self._connect(roster[rank], channel, port)
-                    add(connection, channel, rank)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
             expected = {
                 (channel, rank) for rank in range(seat.rank + 1, seat.workers) for channel in range(self._channels)
             }
             while expected - links.keys():
                 connection, rank, channel, _ = self._accept(listener, lambda: _missing(expected - links.keys()))
                 if (channel, rank) in expected - links.keys():
-                    add(connection, channel, rank)
+                    links[channel, rank] = Link(connection, _name(rank, roster[rank]), backlog, phases)
                 else:
                     connection.close()
 

@@ -22,9 +22,8 @@ class Memory:
         self._array = array  # keeps the handle alive
         self._address = ctypes.c_void_p()
         self._look = (self._handle, ctypes.byref(self._address))
-        self._waits = (
-            not engine_in_turns()
-        )  # asking that engine costs as much as an operation, and it never has any left
+        # an engine in turns never has anything left, and to ask it costs as much as an operation
+        self._waits = not engine_in_turns()
         self._seen: int | None = None
         self._view: Floats = np.empty(0, np.float32)
 

@@ -32,7 +32,7 @@ class Part(ABC):
 
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         self._phases = links.phases
-        self._total = shares.total
+        self._shares = shares
         self._value = Memory(parameter.value)
         self._gradient = Memory(parameter.gradient)
         self._exchange = Exchange(links, channel, parameter.value.size, self.dtype)
@@ -86,7 +86,7 @@ class Summed(Part):
 
     def _renew(self, step: Step) -> bool:
         total = added(self._exchange.collect())
-        total *= np.float32(step.learning_rate / self._total)
+        total *= np.float32(step.learning_rate / self._shares.total)
         values = self._value.settled()
         values[self._exchange.own] -= total
         self._phases.lap(UPDATE)
@@ -103,11 +103,10 @@ class Averaged(Part):
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         super().__init__(parameter, links, channel, shares)
         self._weights = np.array(shares.sizes, np.float32)[:, np.newaxis] / np.float32(shares.total)
-        self._own = shares.own
 
     def _send(self, step: Step) -> None:
         values, gradients = self._value.settled(), self._computed()
-        gradients *= np.float32(step.learning_rate / self._own)
+        gradients *= np.float32(step.learning_rate / self._shares.own)
         values -= gradients
         self._phases.lap(UPDATE)
         if step.averages:
@@ -153,7 +152,7 @@ class Halved(Part):
         self._exchange.scatter(self._wire)
 
     def _renew(self, step: Step) -> bool:
-        self._rate = np.float32(step.learning_rate / self._total)
+        self._rate = np.float32(step.learning_rate / self._shares.total)
         total = added(bfloat16.decode(self._exchange.collect()))
         bfloat16.encode(total, self._wire[self._exchange.own])
         self._phases.lap(UPDATE)
