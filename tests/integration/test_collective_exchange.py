@@ -49,6 +49,18 @@ def test_sum_keeps_its_type() -> None:
         assert found.tolist() == [3 * 2.0**40 + 3, 3 * 2.0**-40]
 
 
+@pytest.mark.parametrize(("channels", "priorities"), [(1, [0]), (2, [6, 0])])
+def test_of_several_channels_the_first_goes_first(channels: int, priorities: list[int]) -> None:
+    def work(links: Links) -> list[list[int]]:
+        sockets = [
+            [links.to(channel, peer)._socket for channel in range(channels)] for peer in {0, 1, 2} - {links.rank}
+        ]
+        return [[one.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) for one in each] for each in sockets]
+
+    for found in collective_job.together(work, collective_job.seats(3), channels=channels):
+        assert found == [priorities, priorities]
+
+
 def test_channels_do_not_wait_for_each_other() -> None:
     def work(links: Links) -> tuple[np.ndarray, np.ndarray]:
         big, small = Exchange(links, 0, 100_000, np.float32), Exchange(links, 1, 10, np.float32)
