@@ -37,11 +37,11 @@ class Exchange:
         self._links = [links.to(channel, peer) for peer in sending]
         self._shards = [self._part(peer) for peer in sending]
         self._parts: Flat = np.zeros((links.workers, self.own.stop - self.own.start), dtype)
-        self._rows = [_bytes(self._parts[peer]) for peer in sending]
+        self._rows = [as_bytes(self._parts[peer]) for peer in sending]
 
     def scatter(self, values: Flat) -> None:
         """Send everybody their shard of this worker's values, which stay untouched until `gather` has returned."""
-        view = _bytes(values)
+        view = as_bytes(values)
         for link, shard in zip(self._links, self._shards, strict=True):
             link.send(view[shard])
         self._parts[self.rank] = values[self.own]
@@ -57,14 +57,14 @@ class Exchange:
 
     def share(self, values: Flat) -> None:
         """Send everybody the own shard of `values`, which stays untouched until the next `collect` has returned."""
-        view = _bytes(values[self.own])
+        view = as_bytes(values[self.own])
         for link in self._links:
             link.send(view)
         self._phases.lap(PUSH)
 
     def gather(self, values: Flat) -> None:
         """Wait for everybody's shards, and put them into `values`."""
-        view = _bytes(values)
+        view = as_bytes(values)
         for link, shard in zip(self._links, self._shards, strict=True):
             link.receive(view[shard])
         self._phases.lap(PULL)
@@ -97,6 +97,6 @@ def added(rows: Flat) -> Flat:
     return total
 
 
-def _bytes(values: Flat) -> memoryview:
+def as_bytes(values: Flat) -> memoryview:
     """The memory of an array, which may be empty."""
     return values.view(np.uint8).data

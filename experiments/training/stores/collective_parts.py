@@ -14,6 +14,7 @@ from .base import Parameter
 from .collective_exchange import Exchange, added
 from .collective_links import Links
 from .collective_memory import Floats, Memory
+from .collective_sums import sum_over
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,11 @@ class Step:
 class Part(ABC):
     """One buffer: values, gradients, and where its exchange stands."""
 
-    dtype: type[np.generic] = np.float32  # on the wire
-
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         self._phases = links.phases
         self._shares = shares
         self._value = Memory(parameter.value)
         self._gradient = Memory(parameter.gradient)
-        self._exchange = Exchange(links, channel, parameter.value.size, self.dtype)
         self._departed = False
         self._expected = False
         values = self._value.settled()
@@ -74,24 +72,33 @@ class Part(ABC):
     def _renew(self, step: Step) -> bool:
         """Whether the others' shards are to be expected."""
 
-    def _take(self) -> None:
-        self._exchange.gather(self._value.settled())
+    @abstractmethod
+    def _take(self) -> None: ...
 
 
 class Summed(Part):
-    """The owner of a shard applies the sum of all gradients to it: the same as one worker with all the batches."""
+    """Values go against the sum of all gradients: the same as one worker with all the batches."""
+
+    def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
+        super().__init__(parameter, links, channel, shares)
+        self._sum = sum_over(links, channel, parameter.value.size, self._descend)
+        self._rate = np.float32(0)
 
     def _send(self, step: Step) -> None:
-        self._exchange.scatter(self._computed())
+        self._sum.begin(self._computed())
 
     def _renew(self, step: Step) -> bool:
-        total = added(self._exchange.collect())
-        total *= np.float32(step.learning_rate / self._shares.total)
-        values = self._value.settled()
-        values[self._exchange.own] -= total
-        self._phases.lap(UPDATE)
-        self._exchange.share(values)
+        self._rate = np.float32(step.learning_rate / self._shares.total)
+        self._sum.proceed(self._value.settled())
         return True
+
+    def _take(self) -> None:
+        self._sum.finish(self._value.settled())
+
+    def _descend(self, total: Floats, where: slice) -> None:
+        total *= self._rate
+        values = self._value.settled()
+        values[where] -= total
 
 
 class Averaged(Part):
@@ -102,7 +109,9 @@ class Averaged(Part):
 
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         super().__init__(parameter, links, channel, shares)
-        self._weights = np.array(shares.sizes, np.float32)[:, np.newaxis] / np.float32(shares.total)
+        self._sum = sum_over(links, channel, parameter.value.size, self._replace)
+        self._weight = np.float32(shares.own / shares.total)
+        self._weighted: Floats = np.zeros(parameter.value.size, np.float32)
 
     def _send(self, step: Step) -> None:
         values, gradients = self._value.settled(), self._computed()
@@ -110,27 +119,30 @@ class Averaged(Part):
         values -= gradients
         self._phases.lap(UPDATE)
         if step.averages:
-            self._exchange.scatter(values)
+            self._tell(values)
 
     def _renew(self, step: Step) -> bool:
         if step.averages:
-            self.average()
+            self._sum.proceed(self._value.settled())
         return step.averages
 
-    def average(self) -> None:
-        """Collect, and send the means of the own shard."""
-        rows = self._exchange.collect()
-        values = self._value.settled()
-        rows *= self._weights
-        values[self._exchange.own] = added(rows)
-        self._phases.lap(UPDATE)
-        self._exchange.share(values)
+    def _take(self) -> None:
+        self._sum.finish(self._value.settled())
 
     def average_now(self) -> None:
         """All of it at once, between steps."""
-        self._exchange.scatter(self._value.settled())
-        self.average()
-        self._take()
+        values = self._value.settled()
+        self._tell(values)
+        self._sum.proceed(values)
+        self._sum.finish(values)
+
+    def _tell(self, values: Floats) -> None:
+        np.multiply(values, self._weight, out=self._weighted)
+        self._phases.lap(UPDATE)
+        self._sum.begin(self._weighted)
+
+    def _replace(self, total: Floats, where: slice) -> None:
+        self._value.settled()[where] = total
 
 
 class Halved(Part):
@@ -140,10 +152,9 @@ class Halved(Part):
     at 5 ms of processor time a step for LeNet-5, more than the bytes cost.)
     """
 
-    dtype = np.uint16
-
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         super().__init__(parameter, links, channel, shares)
+        self._exchange = Exchange(links, channel, parameter.value.size, np.uint16)
         self._wire = np.zeros(parameter.value.size, np.uint16)
         self._rate = np.float32(0)
 

@@ -1,0 +1,57 @@
+"""Sums of the allreduce store that are applied to values, over real sockets on loopback; no MXNet in it."""
+
+from __future__ import annotations
+
+import collective_job
+import numpy as np
+import pytest
+from training.stores.collective_links import Links
+from training.stores.collective_sums import SMALL_BYTES, Floats, GroupedSum, ShardedSum, Sum, sum_over
+
+STEPS = 4
+
+
+def gradients(rank: int, size: int, step: int) -> Floats:
+    return np.random.RandomState(1000 * step + rank).standard_normal(size).astype(np.float32)
+
+
+def descend(kind: type[Sum], links: Links, size: int) -> Floats:
+    """Values after some steps against the sum of all workers' gradients; the buffer of these is used again, as MXNet does."""
+    values, mine = np.ones(size, np.float32), np.empty(size, np.float32)
+
+    def apply(total: Floats, where: slice) -> None:
+        total *= np.float32(0.125)
+        values[where] -= total
+
+    one = kind(links, 0, size, apply)
+    for step in range(STEPS):
+        mine[:] = gradients(links.rank, size, step)
+        one.begin(mine)
+        one.proceed(values)
+        one.finish(values)
+    return values
+
+
+@pytest.mark.parametrize("kind", [ShardedSum, GroupedSum])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 11])
+@pytest.mark.parametrize("size", [0, 5, 2572])
+def test_all_workers_end_with_the_same_bits_of_the_right_values(kind: type[Sum], workers: int, size: int) -> None:
+    def work(links: Links) -> Floats:
+        return descend(kind, links, size)
+
+    found = collective_job.together(work, collective_job.seats(workers))
+    summed = sum(gradients(rank, size, step).astype(np.float64) for rank in range(workers) for step in range(STEPS))
+    np.testing.assert_allclose(found[0], 1 - 0.125 * summed, atol=1e-5)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_small_buffers_travel_whole_and_large_ones_in_shards() -> None:
+    def work(links: Links) -> list[Sum]:
+        return [
+            sum_over(links, 0, size, lambda total, where: None) for size in (SMALL_BYTES // 4, SMALL_BYTES // 4 + 1)
+        ]
+
+    for small, large in collective_job.together(work, collective_job.seats(2)):
+        assert isinstance(small, GroupedSum)
+        assert isinstance(large, ShardedSum)
