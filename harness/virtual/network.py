@@ -2,10 +2,11 @@
 
 A node's cable, seen from the node (everything but `eth0` is in the switch's namespace, out of the node's reach):
 
-    eth0 [htb] === node01 [htb] - node01-b (bridge) - node01-u [htb] === node01-d - switch (bridge)
+    eth0 (macvlan) - node01-card [htb] === node01 [htb] - switch (bridge)
 
-`node01` shapes what goes to the node, `node01-u` what comes from it. The node's own `eth0` is shaped alike only so that
-its sockets feel a full network card, as a board's do; when a node removes that, `node01-u` still holds.
+`node01` shapes what goes to the node, `node01-card` what comes from it. `eth0` has no queue: it hands every message on to the
+card, and the message stays the sending socket's until the card has sent it, so that sockets feel a full card, as a board's do.
+The controller's cable is made alike.
 
 `htb`, not `tbf`: a message that the kernel carries in one piece takes as long as its frames would, but stays one piece. A `tbf`
 with a short burst cuts it into frames at every port, and the nodes' processors pay for each: no switch of boards does that.
@@ -33,11 +34,12 @@ BUFFER_BYTES = 640_000
 # more than sockets hand it. With the switch's buffer here too, MXNet's LeNet on 11 nodes lost packets before its own card, and
 # a step took 430 ms instead of 300.
 _CARD_QUEUE = "pfifo_fast"
+_SWITCH_QUEUE = f"bfifo limit {BUFFER_BYTES}"
 _BURST_BYTES = 3_100  # two full frames
 _QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 _REMEDY = (
-    "the kernel may lack it: run `modprobe -a veth bridge sch_htb overlay`, or install a full kernel "
+    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay`, or install a full kernel "
     "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
 )
 
@@ -50,15 +52,14 @@ class Port:
     connected: bool
 
 
-def shaping_commands(interface: str, rate: int) -> list[str]:
-    """`tc -batch` lines that let `interface` send `rate` bits per second of whole Ethernet frames. Pure."""
-    queue = f"3: {_CARD_QUEUE}" if interface == NODE_INTERFACE else f"2: bfifo limit {BUFFER_BYTES}"
+def shaping_commands(interface: str, rate: int, queue: str) -> list[str]:
+    """`tc -batch` lines that let `interface` send `rate` bits per second of whole Ethernet frames out of `queue`. Pure."""
     counted = f"{round(rate * COUNTED_SHARE)}bit"
     burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
     return [
         f"qdisc replace dev {interface} root handle 1: htb default 1",
         f"class replace dev {interface} parent 1: classid 1:1 htb rate {counted} ceil {counted} {burst}",
-        f"qdisc replace dev {interface} parent 1:1 handle {queue}",
+        f"qdisc replace dev {interface} parent 1:1 handle 2: {queue}",
     ]
 
 
@@ -71,28 +72,25 @@ def switch_commands() -> list[str]:
     ]
 
 
-def cable_commands(node: Node) -> list[str]:
-    """`ip -batch` lines, for the switch's namespace, that plug in `node`. Pure."""
-    port, bridge, up, down = cable_interfaces(node)
+def cable_commands(port: str, mac: str, end: str) -> list[str]:
+    """`ip -batch` lines, for the switch's namespace, that lead a cable from `port` to namespace `end`. Pure."""
+    card = card_of(port)
     return [
-        f"link add {port} type veth peer name {NODE_INTERFACE} address {node.mac} netns {node.namespace}",
-        f"link add {bridge} {_BRIDGE}",
-        f"link add {up} type veth peer name {down}",
-        *(f"link set {interface} addrgenmode none" for interface in (port, bridge, up, down)),
-        f"link set {port} master {bridge}",
-        f"link set {up} master {bridge}",
-        f"link set {down} master {SWITCH}",
-        *(f"link set {interface} up" for interface in (port, bridge, up, down)),
+        f"link add {port} type veth peer name {card} address {mac}",
+        f"link add link {card} name {NODE_INTERFACE} address {mac} netns {end} type macvlan mode passthru",
+        *(f"link set {interface} addrgenmode none" for interface in (port, card)),
+        f"link set {port} master {SWITCH}",
+        *(f"link set {interface} up" for interface in (port, card)),
     ]
 
 
-def cable_interfaces(node: Node) -> tuple[str, str, str, str]:
-    """Names of the cable's interfaces in the switch's namespace: port, bridge, upper and lower end. Pure."""
-    return node.name, f"{node.name}-b", f"{node.name}-u", f"{node.name}-d"
+def card_of(port: str) -> str:
+    """Name of the other end of `port`'s cable. Pure."""
+    return f"{port}-card"
 
 
 def end_commands(address: str, prefix_length: int) -> list[str]:
-    """`ip -batch` lines for the namespace at the other end of a port. Pure."""
+    """`ip -batch` lines for the namespace that a cable leads to. Pure."""
     return [
         "link set lo up",
         f"link set {NODE_INTERFACE} addrgenmode none",
@@ -115,22 +113,10 @@ def ensure_switch(cluster: str, plan: AddressPlan, controller_rate: str, rate: i
     if port is not None and port.rate == controller_rate and namespace.exists(controller):
         return False
     if port is None or port.rate is None or not namespace.exists(controller):
-        remove_namespace(controller)
-        _remove_link(switch, CONTROLLER_PORT)
-        run(["ip", "netns", "add", controller])
         mac = f"02:00:{plan.subnet.network_address.packed.hex(':')[:-3]}:fe"
-        _batch(
-            switch,
-            [
-                f"link add {CONTROLLER_PORT} type veth peer name {NODE_INTERFACE} address {mac} netns {controller}",
-                f"link set {CONTROLLER_PORT} addrgenmode none",
-                f"link set {CONTROLLER_PORT} master {SWITCH}",
-                f"link set {CONTROLLER_PORT} up",
-            ],
-        )
-        _batch(controller, end_commands(plan.controller, plan.prefix_length))
+        _unplug(switch, CONTROLLER_PORT, controller)
+        _plug_in(switch, CONTROLLER_PORT, mac, controller, end_commands(plan.controller, plan.prefix_length))
     _shape(switch, CONTROLLER_PORT, rate)
-    _shape(controller, NODE_INTERFACE, rate)
     _mark(switch, CONTROLLER_PORT, controller_rate)
     return True
 
@@ -139,30 +125,20 @@ def connect(node: Node, plan: AddressPlan, link: str, rate: int) -> None:
     """Give `node` a fresh namespace, plugged into the switch at `rate` bits per second, marked `link`."""
     switch = switch_namespace(node.cluster)
     disconnect(node)
-    run(["ip", "netns", "add", node.namespace])
-    _batch(switch, cable_commands(node))
-    _batch(node.namespace, end_commands(node.address, plan.prefix_length))
+    _plug_in(switch, node.name, node.mac, node.namespace, end_commands(node.address, plan.prefix_length))
     set_rate(node, link, rate)
 
 
 def set_rate(node: Node, link: str, rate: int) -> None:
     """Shape `node`'s link both ways to `rate` bits per second, and mark its port `link`: it is then finished."""
     switch = switch_namespace(node.cluster)
-    port, _, up, _ = cable_interfaces(node)
-    _shape(switch, port, rate)
-    _shape(switch, up, rate)
-    _shape(node.namespace, NODE_INTERFACE, rate)
-    _mark(switch, port, link)
+    _shape(switch, node.name, rate)
+    _mark(switch, node.name, link)
 
 
 def disconnect(node: Node) -> None:
     """Remove `node`'s cable and namespace, as far as they are there."""
-    switch = switch_namespace(node.cluster)
-    remove_namespace(node.namespace)
-    if namespace.exists(switch):
-        port, bridge, up, _ = cable_interfaces(node)
-        for interface in (port, bridge, up):  # the lower end goes with the upper
-            _remove_link(switch, interface)
+    _unplug(switch_namespace(node.cluster), node.name, node.namespace)
 
 
 def set_connected(node: Node, connected: bool) -> None:
@@ -171,15 +147,16 @@ def set_connected(node: Node, connected: bool) -> None:
 
 
 def ports(cluster: str) -> dict[str, Port]:
-    """The switch's ports by name (nodes' names and `controller`); empty where there is no switch."""
+    """The switch's ports by name (nodes' names and `controller`); empty where there is no switch.
+
+    A port without a card is none: the cable is half made, or an older harness's, and `up` makes it anew.
+    """
     switch = switch_namespace(cluster)
     if not namespace.exists(switch):
         return {}
-    inner = ("-b", "-u", "-d")
+    links = _links(switch)
     return {
-        name: Port(link.get("ifalias"), "UP" in link["flags"])
-        for name, link in _links(switch).items()
-        if name not in (SWITCH, "lo") and not name.endswith(inner)
+        name: Port(link.get("ifalias"), "UP" in link["flags"]) for name, link in links.items() if card_of(name) in links
     }
 
 
@@ -206,8 +183,24 @@ def _links(name: str) -> dict[str, dict[str, Any]]:
     return {link["ifname"]: link for link in links}
 
 
+def _plug_in(switch: str, port: str, mac: str, end: str, commands: list[str]) -> None:
+    """Make namespace `end`, lead a cable to it from `port`, and run `commands` (`ip -batch` lines) there."""
+    run(["ip", "netns", "add", end])
+    _batch(switch, cable_commands(port, mac, end))
+    _batch(end, commands)
+
+
+def _unplug(switch: str, port: str, end: str) -> None:
+    """Remove `port`'s cable and namespace `end`, as far as they are there."""
+    if namespace.exists(switch):
+        for interface in _links(switch):  # older harnesses' cables had more parts
+            if interface == port or interface.startswith(f"{port}-"):
+                _remove_link(switch, interface)
+    remove_namespace(end)
+
+
 def _remove_link(name: str, interface: str) -> None:
-    if interface in _links(name):
+    if interface in _links(name):  # it may have gone with its peer
         run(["ip", "-n", name, "link", "delete", interface])
 
 
@@ -215,14 +208,17 @@ def _batch(name: str, lines: list[str]) -> None:
     run(["ip", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
 
 
-def _shape(name: str, interface: str, rate: int | None) -> None:
-    shaped = "htb" in run(["tc", "-n", name, "qdisc", "show", "dev", interface])
-    if rate is None:
-        if shaped:
-            run(["tc", "-n", name, "qdisc", "delete", "dev", interface, "root"])
-        return
-    lines = shaping_commands(interface, rate)[1 if shaped else 0 :]  # the root refuses to be replaced by its like
-    run(["tc", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
+def _shape(switch: str, port: str, rate: int | None) -> None:
+    """Shape both directions of `port`'s cable to `rate` bits per second, None for no limit."""
+    for interface, queue in ((port, _SWITCH_QUEUE), (card_of(port), _CARD_QUEUE)):
+        shaped = "htb" in run(["tc", "-n", switch, "qdisc", "show", "dev", interface])
+        if rate is not None:
+            lines = shaping_commands(interface, rate, queue)
+            if shaped:
+                del lines[0]  # the root refuses to be replaced by its like
+            run(["tc", "-n", switch, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
+        elif shaped:
+            run(["tc", "-n", switch, "qdisc", "delete", "dev", interface, "root"])
 
 
 def _mark(name: str, interface: str, text: str) -> None:

@@ -78,16 +78,21 @@ def test_a_version_2_group_is_written_as_the_kernel_reads_it(tmp_path: Path) -> 
 
 
 def test_links_are_shaped_where_a_node_cannot_reach() -> None:
-    assert network.shaping_commands("node01", 10**8) == [
+    assert network.shaping_commands("node01", 10**8, "bfifo limit 640000") == [
         "qdisc replace dev node01 root handle 1: htb default 1",
         "class replace dev node01 parent 1: classid 1:1 htb rate 98439532bit ceil 98439532bit burst 3100 cburst 3100 "
         "quantum 60000",
         "qdisc replace dev node01 parent 1:1 handle 2: bfifo limit 640000",
     ]
-    assert network.shaping_commands("eth0", 10**8)[2] == "qdisc replace dev eth0 parent 1:1 handle 3: pfifo_fast"
-    lines = network.cable_commands(NODES[0])
-    assert lines[0] == "link add node01 type veth peer name eth0 address 02:00:0a:4d:00:01 netns hv-pi-n01"
-    assert "link set node01-d master switch" in lines
+    assert network.cable_commands("node01", NODES[0].mac, NODES[0].namespace) == [
+        "link add node01 type veth peer name node01-card address 02:00:0a:4d:00:01",
+        "link add link node01-card name eth0 address 02:00:0a:4d:00:01 netns hv-pi-n01 type macvlan mode passthru",
+        "link set node01 addrgenmode none",
+        "link set node01-card addrgenmode none",
+        "link set node01 master switch",
+        "link set node01 up",
+        "link set node01-card up",
+    ]
     assert not any("default" in line or "route" in line for line in network.end_commands("10.77.0.1", 24))
 
 
