@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,11 @@ class Architecture:
             limit = math.sqrt(6 / ((shape[0] + shape[1]) * field)) if len(shape) > 1 else 0.0
             weights[name] = random.uniform(-limit, limit, shape).astype(np.float32)
         return weights
+
+
+def filled_up(filters: Sequence[int], vector: int) -> list[int]:
+    """Filters that each convolution computes so that the next one finds at least a vector of channels; the last one's stay."""
+    return [*(max(count, vector) for count in filters[:-1]), *filters[-1:]]
 
 
 def digest(weights: dict[str, Weights]) -> str:

@@ -27,7 +27,8 @@ from tests.bench.stores import BASELINES, BATCH, shortened
 TARGET = REPOSITORY / "docs" / "results"
 _SOME_SIZES = (1, 2, 4, 8, 11)
 _STEPS = 20  # of an epoch on all nodes, where time is asked for and not accuracy
-_CONTROL_EPOCHS = 6
+_EPOCHS = 4
+_CONTROL_EPOCHS = 8
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def main() -> int:
         stage.up(stage.nodes, profile="none")  # to provision faster
         pytorch.provision(stage)
         images = stage.nodes * BATCH * _STEPS
-        shortened(stage.output / BASELINES.name, {"limit": images}, _CONTROL_EPOCHS)
+        shortened(stage.output / BASELINES.name, {"limit": images, "epochs": _EPOCHS}, _CONTROL_EPOCHS)
         for sweep in sweeps(stage.nodes, stage.output):
             if chosen.only and sweep.name not in chosen.only:
                 continue

@@ -35,3 +35,9 @@ def test_first_weights_are_within_glorots_bounds_and_biases_zero() -> None:
 def test_seeds_give_different_weights_and_the_same_seed_the_same() -> None:
     first, again, other = (models.ARCHITECTURES["lenet"].first_weights(seed) for seed in (0, 0, 1))
     assert models.digest(first) == models.digest(again) != models.digest(other)
+
+
+def test_few_filters_are_filled_up_to_a_vector_but_the_last_convolutions() -> None:
+    assert models.filled_up((6, 16), 16) == [16, 16]
+    assert models.filled_up((20, 10), 16) == [20, 10]
+    assert models.filled_up((6, 16), 1) == [6, 16]
