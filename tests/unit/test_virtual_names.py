@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BadInputError
-from harness.virtual import names
+from harness.virtual import names, network
 from harness.virtual.units import bits_per_second, size_in_bytes
 
 
@@ -53,9 +53,9 @@ def test_a_cluster_owns_its_namespaces_and_no_others() -> None:
     )
 
 
-@pytest.mark.parametrize("index", [1, names.MOST_NODES])
-def test_interface_names_fit_the_kernel(index: int) -> None:
-    assert len(names.node_name(index) + "-u") <= 15
+@pytest.mark.parametrize("port", [names.node_name(1), names.node_name(names.MOST_NODES), network.CONTROLLER_PORT])
+def test_interface_names_fit_the_kernel(port: str) -> None:
+    assert len(network.card_of(port)) <= 15
 
 
 def test_quantities_are_read() -> None:
