@@ -2,7 +2,7 @@
 
 The same mathematics as `dist_sync`: every step uses the average over all workers' batches, and all workers have the same
 bits afterwards. The owner of a shard applies the step to it and sends the new values, so each value is updated once in the
-whole cluster.
+whole cluster; only a small buffer travels whole, and everybody applies the step to all of it (`collective_sums`).
 
 The model lies in two buffers (`collective_shards.split`) with a set of connections each. The big one's sums travel while
 backward still runs through the convolutions, its new values during the small one's exchange and the next forward. The

@@ -49,12 +49,12 @@ class Part(ABC):
             self._send(step)
 
     def update(self, step: Step) -> None:
-        """Collect what the others have for the own shard, make it new, and send it."""
+        """Collect what the others have for this worker, and send them what comes of it."""
         self._departed = False
         self._expected = self._renew(step)
 
     def arrive(self) -> None:
-        """Take the others' new shards."""
+        """Take what the others made of it: all values are then new."""
         if self._expected:
             self._expected = False
             self._take()
@@ -70,7 +70,7 @@ class Part(ABC):
 
     @abstractmethod
     def _renew(self, step: Step) -> bool:
-        """Whether the others' shards are to be expected."""
+        """Whether something is to be expected of the others."""
 
     @abstractmethod
     def _take(self) -> None: ...
@@ -95,10 +95,9 @@ class Summed(Part):
     def _take(self) -> None:
         self._sum.finish(self._value.settled())
 
-    def _descend(self, total: Floats, where: slice) -> None:
+    def _descend(self, values: Floats, total: Floats) -> None:
         total *= self._rate
-        values = self._value.settled()
-        values[where] -= total
+        values -= total
 
 
 class Averaged(Part):
@@ -109,7 +108,7 @@ class Averaged(Part):
 
     def __init__(self, parameter: Parameter, links: Links, channel: int, shares: Shares) -> None:
         super().__init__(parameter, links, channel, shares)
-        self._sum = sum_over(links, channel, parameter.value.size, self._replace)
+        self._sum = sum_over(links, channel, parameter.value.size, np.copyto)
         self._weight = np.float32(shares.own / shares.total)
         self._weighted: Floats = np.zeros(parameter.value.size, np.float32)
 
@@ -140,9 +139,6 @@ class Averaged(Part):
         np.multiply(values, self._weight, out=self._weighted)
         self._phases.lap(UPDATE)
         self._sum.begin(self._weighted)
-
-    def _replace(self, total: Floats, where: slice) -> None:
-        self._value.settled()[where] = total
 
 
 class Halved(Part):

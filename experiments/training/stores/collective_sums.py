@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from ..phases import PULL, PUSH, UPDATE
 from .collective_exchange import Exchange, added, as_bytes
-from .collective_links import Links
+from .collective_links import Link, Links
 from .collective_shards import route
 
 Floats = npt.NDArray[np.float32]
-Apply = Callable[[Floats, slice], None]
-"""Makes the part of the model in the slice new, from the sum there, which may be used as scratch."""
+Apply = Callable[[Floats, Floats], None]
+"""Makes values new from the sum over the workers, of the same length, which may be used as scratch."""
 
 SMALL_BYTES = 16_384
 """Up to here buffers travel whole. LeNet-5's convolutions have 10 kB: each of 11 workers then sends 5 messages instead of 20,
@@ -63,7 +63,7 @@ class ShardedSum(Sum):
 
     def proceed(self, values: Floats) -> None:
         """Make the own shard new and send it."""
-        self._apply(added(self._exchange.collect()), self._exchange.own)
+        self._apply(values[self._exchange.own], added(self._exchange.collect()))
         self._phases.lap(UPDATE)
         self._exchange.share(values)
 
@@ -81,49 +81,47 @@ class GroupedSum(Sum):
     def __init__(self, links: Links, channel: int, size: int, apply: Apply) -> None:
         self._phases = links.phases
         self._apply = apply
-        self._all = slice(0, size)
         way = route(links.rank, links.workers)
         self._members: Floats = np.zeros((len(way.group), size), np.float32)
         self._groups: Floats = np.zeros((len(way.sources), size), np.float32)
         self._mine = self._members[way.group.index(links.rank)]
         self._ours = self._groups[way.sources.index(links.rank)]
 
-        def incoming(rows: Floats, ranks: tuple[int, ...]) -> list[tuple[memoryview, int]]:
-            return [(as_bytes(row), rank) for row, rank in zip(rows, ranks, strict=True) if rank != links.rank]
+        def incoming(rows: Floats, ranks: tuple[int, ...]) -> list[tuple[Link, memoryview]]:
+            # from the successor first: it sends to this worker last, so the others' messages are there when its own is
+            order = sorted(range(len(ranks)), key=lambda at: (ranks[at] - links.rank) % links.workers)
+            return [(links.to(channel, ranks[at]), as_bytes(rows[at])) for at in order if ranks[at] != links.rank]
 
-        # from the successor first: it sends to this worker last, so the others' messages are there when its own is
-        members = sorted(incoming(self._members, way.group), key=lambda one: (one[1] - links.rank) % links.workers)
-        self._from_members = [(links.to(channel, rank), row) for row, rank in members]
-        self._from_groups = [(links.to(channel, rank), row) for row, rank in incoming(self._groups, way.sources)]
+        self._from_group = incoming(self._members, way.group)
+        self._from_groups = incoming(self._groups, way.sources)
+        self._group = [link for link, _ in self._from_group]
         self._targets = [links.to(channel, rank) for rank in way.targets]
 
     def begin(self, mine: Floats) -> None:
         """Send them to the group."""
-        for link, _ in self._from_members:
-            link.flush()
-        self._mine[:] = mine
-        message = as_bytes(self._mine)
-        for link, _ in self._from_members:
-            link.send(message)
-        self._phases.lap(PUSH)
+        self._tell(self._group, self._mine, mine)
 
     def proceed(self, values: Floats) -> None:
         """Pass the group's sum on."""
-        for link, row in self._from_members:
-            link.receive(row)
-        self._phases.lap(PULL)
-        for link in self._targets:
-            link.flush()
-        self._ours[:] = added(self._members)
-        message = as_bytes(self._ours)
-        for link in self._targets:
-            link.send(message)
-        self._phases.lap(PUSH)
+        self._hear(self._from_group)
+        self._tell(self._targets, self._ours, added(self._members))
 
     def finish(self, values: Floats) -> None:
         """Take the other groups' sums, and make all values new."""
-        for link, row in self._from_groups:
+        self._hear(self._from_groups)
+        self._apply(values, added(self._groups))
+        self._phases.lap(UPDATE)
+
+    def _tell(self, links: list[Link], row: Floats, numbers: Floats) -> None:
+        for link in links:
+            link.flush()  # what is left of the last message is read from the row
+        row[:] = numbers
+        message = as_bytes(row)
+        for link in links:
+            link.send(message)
+        self._phases.lap(PUSH)
+
+    def _hear(self, incoming: list[tuple[Link, memoryview]]) -> None:
+        for link, row in incoming:
             link.receive(row)
         self._phases.lap(PULL)
-        self._apply(added(self._groups), self._all)
-        self._phases.lap(UPDATE)
