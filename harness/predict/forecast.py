@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.predict.fit import MEASURED_SPREAD, RANGE_PERCENTILES, Fit, Point, fit_points
+from harness.predict.equations import MEASURED_SPREAD
+from harness.predict.fit import RANGE_PERCENTILES, Fit, fit_points
 from harness.predict.measurements import Measured
-from harness.predict.model import Conditions
+from harness.predict.model import Conditions, Point
 from harness.predict.question import Question
 from harness.predict.solve import Array
 
@@ -76,8 +77,6 @@ def forecast(
         notes.append(f"{what}: the wire's time is part of the message costs, and no other link can be predicted")
     link = link_bits_per_second if seen else None
     fit = fit_points(measured.points, link)
-    if not any(point.own_seconds for point in measured.points):
-        notes.append("no waiting was measured: what computing takes is known from the smallest cluster size alone")
     too_fast = [point.nodes for point in measured.points if _beats_wire(point, fit)]
     if too_fast:
         sizes = ", ".join(map(str, sorted(set(too_fast))))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.predict.fit import Point
+from harness.predict.model import Point
 from harness.report.analysis import Analysis
 from harness.report.epoch_rows import last_rows
 
@@ -41,10 +41,13 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     steady = rows["global_batch"] / rows["images_per_second"]  # without the first epoch, where there is another
     counted = servers(trials).reindex(rows.index)
     shared = analysis.facts.kind == "local"
+    # One worker alone waits for the server on its own node; under a quota who waits computes faster afterwards.
+    untold = (counted > 0) | (analysis.facts.kind == "virtual")
     rows = rows.assign(
         busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
         shards=counted.where(counted > 0, rows["nodes"]),  # a store without servers has a share on every node
         served=counted > 0,
+        own_seconds=rows["compute_step_seconds"].mask(untold),
         step_seconds=steady.where(steady > 0, rows["step_seconds"]),
     )
     grouped: dict[tuple[str, ...], list[int]] = {}
@@ -86,7 +89,7 @@ def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
             nodes=int(there["nodes"].iloc[0]),
             batch=float(there["worker_batch"].median()),
             step_seconds=float(there["step_seconds"].median()),
-            own_seconds=_positive(there["compute_step_seconds"]),
+            own_seconds=_positive(there["own_seconds"]),
             busiest_bytes=_positive(there["busiest_bytes"]),
             shards=int(there["shards"].median()),
             served=bool(there["served"].any()),

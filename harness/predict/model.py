@@ -1,7 +1,7 @@
 """The cost model: what one training step takes on n nodes. Pure.
 
     step = the larger of
-             compute(batch) + message cost(n) + exposed * phased wire time(n)
+             compute(batch) + message cost(n) + exposed * max(0, phased wire time(n) - hidden * compute(batch))
              the time the busiest link is busy(n)
 
     compute(batch)  = step_seconds + image_seconds * batch
@@ -10,8 +10,8 @@
 
 `even_bytes` of a model's data are cut into equal shards, one a server; `whole_bytes` lie on one node whatever the number of
 servers. With even shards on every node the phased wire time is the well-known 2 (n - 1) / n * bytes / rate: gradients go out,
-and only then weights come back. `exposed` is how much of it is paid: less than 1 where computation hides some, more where the
-phases do not fill the link. Times are seconds.
+and only then weights come back. `hidden` is the share of computing behind which the wire's time hides first, `exposed` how much
+of the rest is paid: more than 1 where the phases do not fill the link. Times are seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,26 @@ import numpy as np
 
 from harness.predict.solve import Array
 
-COSTS = ("image_seconds", "step_seconds", "group_seconds", "peer_seconds", "exposed")
+COSTS = ("image_seconds", "step_seconds", "group_seconds", "peer_seconds", "exposed", "hidden")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured cluster size (and batch), medians over its trials.
+
+    `own_seconds`: of a step, computing; None where what is not waiting for the store says nothing of it. `busiest_bytes`: what
+    the busiest node sends in a step, None where not measured. `shards`: nodes that serve parameters. `served`: by servers, to
+    which workers send only after computing.
+    """
+
+    nodes: int
+    batch: float
+    step_seconds: float
+    own_seconds: float | None = None
+    busiest_bytes: float | None = None
+    shards: int = 1
+    served: bool = False
+    trials: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,16 +83,23 @@ class Conditions:
     link_bits_per_second: float | None
 
 
-def cost_terms(nodes: Array, batch: Array, traffic: Traffic, link_bits_per_second: float | None) -> Array:
-    """How often each of COSTS is paid in a step: points x 5."""
-    wire = traffic.phased_bytes(nodes) * 8 / link_bits_per_second if link_bits_per_second else np.zeros_like(nodes)
-    several = (nodes > 1).astype(float)
-    return np.stack([batch, np.ones_like(nodes), several, nodes - 1, wire], axis=1)
+def wire_seconds(nodes: Array, traffic: Traffic, link_bits_per_second: float | None) -> Array:
+    """Phased wire time of a step; 0 where the link is not modelled."""
+    return traffic.phased_bytes(nodes) * 8 / link_bits_per_second if link_bits_per_second else np.zeros_like(nodes)
+
+
+def cost_terms(nodes: Array, batch: Array, shown_seconds: Array) -> Array:
+    """How often each of COSTS but the last is paid in a step: points x 5; `shown_seconds`: what of the wire is not hidden."""
+    return np.stack([batch, np.ones_like(nodes), (nodes > 1).astype(float), nodes - 1, shown_seconds], axis=1)
 
 
 def step_seconds(costs: Array, nodes: Array, traffic: Traffic, conditions: Conditions) -> Array:
-    """Seconds a step: points x cases, for `costs` of 5 x cases."""
-    terms = cost_terms(nodes, np.full_like(nodes, conditions.batch), traffic, conditions.link_bits_per_second)
+    """Seconds a step: points x cases, for `costs` of 6 x cases."""
     link = conditions.link_bits_per_second
+    *linear, exposed, hidden = costs
+    computing = costs[0] * conditions.batch + costs[1]
+    shown = np.maximum(wire_seconds(nodes, traffic, link)[:, None] - hidden * computing, 0)
+    unexposed = cost_terms(nodes, np.full_like(nodes, conditions.batch), np.zeros_like(nodes))[:, :4]
     busy = traffic.busiest_bytes(nodes) * 8 / link if link else np.zeros_like(nodes)
-    return np.maximum(terms @ costs, busy[:, None])
+    seconds: Array = np.maximum(unexposed @ np.array(linear) + exposed * shown, busy[:, None])
+    return seconds

@@ -81,7 +81,7 @@ def worst_error(held_out: Iterable[HeldOut]) -> float | None:
 
 
 def _costs(one: Forecast) -> Table:
-    image, step, group, peer, exposed = one.costs
+    image, step, group, peer, exposed, hidden = one.costs
     traffic, link = one.fit.traffic, one.fit.link_bits_per_second
     table = _table("cost", "fitted", "range", "paid")
     table.add_row("compute", *_time(image), "an image of a worker's batch")
@@ -93,8 +93,12 @@ def _costs(one: Forecast) -> Table:
         shards = "every node" if traffic.servers is None else text.nodes(traffic.servers)
         table.add_row("bytes", text.size(traffic.even_bytes), "", f"a step, in equal shards on {shards}")
         table.add_row("", text.size(traffic.whole_bytes), "", "a step, whole on one node")
-        share = (text.percent(exposed.value), _spanned(exposed, text.percent))
-        table.add_row("wire", *share, f"of its phased time at {show_rate(link)}")
+        phased = f"phased time at {show_rate(link)}"
+        if hidden.high > 0:
+            table.add_row("wire", *_share(hidden), f"of computing, behind which its {phased} hides")
+            table.add_row("", *_share(exposed), "of the rest of that")
+        else:
+            table.add_row("wire", *_share(exposed), f"of its {phased}")
     return table
 
 
@@ -211,6 +215,10 @@ def _table(*headings: str) -> Table:
 
 def _time(cost: Range) -> tuple[str, str]:
     return _short_time(cost.value), _spanned(cost, _short_time)
+
+
+def _share(cost: Range) -> tuple[str, str]:
+    return text.percent(cost.value), _spanned(cost, text.percent)
 
 
 def _short_time(seconds: float) -> str:

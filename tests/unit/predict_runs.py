@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from report_runs import manifest
 
-from harness.predict.fit import Point
-from harness.predict.model import Conditions, Traffic, step_seconds
+from harness.predict.model import Conditions, Point, Traffic, step_seconds
 from harness.store import RunPaths
 
 LINK = 100e6
-# Seconds an image, a step, a step of several nodes, a step and further node; share of the wire's time that shows.
-COSTS = (1.0e-3, 0.0, 8e-3, 1.5e-3, 0.6)
+# Seconds an image, a step, a step of several nodes, a step and further node; what of the wire's time shows, and hides.
+COSTS = (1.0e-3, 0.0, 8e-3, 1.5e-3, 0.6, 0.0)
 TRAFFIC = Traffic(even_bytes=250e3, whole_bytes=10e3)
 STEPS = 50
 
@@ -31,6 +30,7 @@ def points(
     batch: int = 64,
     noise: float = 0.0,
     seed: int = 0,
+    served: bool = False,
 ) -> list[Point]:
     """One point a size, its step off by a normal factor of so much."""
     random = np.random.default_rng(seed)
@@ -46,6 +46,7 @@ def points(
                 own_seconds=costs[0] * batch + costs[1],
                 busiest_bytes=float(traffic.busiest_bytes(nodes)[0]) or None,
                 shards=int(traffic.shards(nodes)[0]),
+                served=served,
             )
         )
     return made

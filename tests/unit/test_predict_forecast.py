@@ -51,7 +51,7 @@ def test_measured_and_predicted_sizes_are_told_apart() -> None:
 
 
 def test_perfect_scaling_pays_at_every_size() -> None:
-    alone = measured(costs=(1e-3, 0, 0, 0, 0), traffic=Traffic())
+    alone = measured(costs=(1e-3, 0, 0, 0, 0, 0), traffic=Traffic())
     base = forecast(alone, LINK, Question(SIZES)).scenarios[0]
     assert base.worthwhile.value == base.fastest == 64
     assert base.rows[-1].speedup.value == pytest.approx(64, rel=0.01)
@@ -59,7 +59,7 @@ def test_perfect_scaling_pays_at_every_size() -> None:
 
 def test_nodes_stop_paying_where_the_last_adds_less_than_the_threshold() -> None:
     # A step of 64 + 2 (n - 1) ms: the speed-up is 64 n / (62 + 2 n), its growth from n - 1 to n is known.
-    costs = (1e-3, 0, 0, 2e-3, 0)
+    costs = (1e-3, 0, 0, 2e-3, 0, 0)
     made = measured(costs=costs, traffic=Traffic())
     speedup = np.array([64 * n / (62 + 2 * n) for n in SIZES])
     for threshold in (0.25, 0.5, 0.75):
@@ -69,7 +69,7 @@ def test_nodes_stop_paying_where_the_last_adds_less_than_the_threshold() -> None
 
 
 def test_a_cluster_that_slows_down_is_fastest_alone() -> None:
-    costs = (1e-3, 0, 0, 200e-3, 0)
+    costs = (1e-3, 0, 0, 200e-3, 0, 0)
     base = forecast(measured(costs=costs, traffic=Traffic()), LINK, Question(SIZES)).scenarios[0]
     assert base.worthwhile.value == 0
     assert base.fastest == 1

@@ -1,0 +1,144 @@
+"""The equations of a fit: a row a measurement, and a row for what is believed of each cost before. Pure.
+
+How much of the wire's time hides behind computing is not linear, and few sizes hardly tell it. So where it may hide, the
+equations are solved for each of HIDDEN, and each solution counts as much as it is plausible: Bayesian model averaging (Hoeting
+and others, Statistical Science 14, 1999), with equal weights before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.predict.model import COSTS, Conditions, Point, Traffic, cost_terms, step_seconds, wire_seconds
+from harness.predict.solve import Array, bounded_least_squares
+
+# How far measured steps lie from the model before more is known, and the least and most that is believed of them.
+MEASURED_SPREAD = 0.03
+_LEAST_SPREAD, _MOST_SPREAD = 0.001, 0.1
+_ROUNDS = 3
+HIDDEN = (0.0, 0.25, 0.5)
+"""Of computing; backward, behind which the first gradients may travel, is about half of it."""
+_OWN_SPREAD = 0.3
+# Phases seldom fill a link: the same sweep on 10 and 20 Mbit/s paid 1.1 to 1.3 times the phased wire time.
+_EXPOSED, _EXPOSED_SPREAD, _MOST_EXPOSED = 1.0, 0.5, 1.5
+_LEAST_COMPUTE = 1e-3
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Weighted rows of measurements and then of beliefs, and their solution with one of HIDDEN.
+
+    `matrix` is rows x 5, `measured` and `beliefs` are what its rows should give, `costs` are 6 (model.COSTS); `spread` is what
+    a measurement's row is weighted with.
+    """
+
+    matrix: Array
+    measured: Array
+    beliefs: Array
+    hidden: float
+    upper: Array
+    least_image_seconds: float
+    spread: float
+    costs: Array
+
+    def disturbed(self, factors: Array, shifts: Array) -> Array:
+        """Solutions (6 x cases) with measurements times `factors` (measurements x cases), beliefs moved by `shifts`."""
+        values = np.vstack([self.measured[:, None] * factors, self.beliefs[:, None] + shifts])
+        return _solution(self.matrix, values, self.upper, self.hidden, self.least_image_seconds)
+
+    @property
+    def misfit(self) -> tuple[float, float]:
+        """Squares of what is left of the measurements, relative, and of the beliefs, in their spreads."""
+        left = self.matrix @ self.costs[:-1] - np.concatenate([self.measured, self.beliefs])
+        own = len(self.measured)
+        return float(np.sum((left[:own] * self.spread) ** 2)), float(np.sum(left[own:] ** 2))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The equations for each of HIDDEN; `weights`, together 1: how plausible each is."""
+
+    traffic: Traffic
+    equations: tuple[Equations, ...]
+    weights: Array
+
+    @property
+    def costs(self) -> Array:
+        """6 x equations."""
+        return np.stack([one.costs for one in self.equations], axis=1)
+
+    def seconds(self, nodes: Array, conditions: Conditions) -> Array:
+        """Seconds a step, for each number of nodes."""
+        return weighted_seconds(self.costs, self.weights, nodes, self.traffic, conditions)
+
+
+def weighted_seconds(costs: Array, weights: Array, nodes: Array, traffic: Traffic, conditions: Conditions) -> Array:
+    """The weighted geometric mean of the cases' steps, for each number of nodes."""
+    mean: Array = np.exp(np.log(step_seconds(costs, nodes, traffic, conditions)) @ weights)
+    return mean
+
+
+def solve(points: Sequence[Point], traffic: Traffic, link_bits_per_second: float | None) -> Solved:
+    """Fit the costs to the points."""
+    wire = wire_seconds(_column(points, "nodes"), traffic, link_bits_per_second)
+    may_hide = bool(np.any(wire > 0)) and not any(point.served for point in points)
+    hidden = HIDDEN if may_hide else HIDDEN[:1]
+    equations = tuple(_solve(points, traffic, link_bits_per_second, each) for each in hidden)
+    spread = min(one.spread for one in equations)
+    misfits = np.array([measured / spread**2 + believed for measured, believed in (one.misfit for one in equations)])
+    weights = np.exp(-(misfits - misfits.min()) / 2)
+    return Solved(traffic, equations, weights / weights.sum())
+
+
+def _solve(points: Sequence[Point], traffic: Traffic, link: float | None, hidden: float) -> Equations:
+    """Fit, and weigh the measurements against the beliefs by how well they then agree with the model."""
+    nodes, batch, seconds = (_column(points, name) for name in ("nodes", "batch", "step_seconds"))
+    first = min(points, key=lambda point: (point.nodes, point.batch))
+    own = first.own_seconds or first.step_seconds
+    least = _LEAST_COMPUTE * first.step_seconds / first.batch
+    priors, beliefs = _priors(points, first.batch, own)
+    # With one batch size nothing tells a step's fixed cost from its images': all counts as the images'.
+    several_batches = len(set(np.round(batch))) > 1
+    upper = np.array([np.inf, np.inf if several_batches else 0.0, np.inf, np.inf, _MOST_EXPOSED])
+    spread, freedom = MEASURED_SPREAD, len(points) - int(np.sum(upper > 0))
+    wire, computing = wire_seconds(nodes, traffic, link), own * batch / first.batch
+    for _ in range(_ROUNDS):
+        terms = cost_terms(nodes, batch, np.maximum(wire - hidden * computing, 0)) / seconds[:, None]
+        matrix, measured = np.vstack([terms / spread, priors]), np.full(len(points), 1 / spread)
+        costs = _solution(matrix, np.concatenate([measured, beliefs])[:, None], upper, hidden, least)[:, 0]
+        found = Equations(matrix, measured, beliefs, hidden, upper, least, spread, costs)
+        computing = costs[0] * batch + costs[1]
+        if freedom >= 1:
+            residual = float(np.sqrt(np.sum((terms @ costs[:-1] - 1) ** 2) / freedom))
+            spread = min(max(residual, _LEAST_SPREAD), _MOST_SPREAD)
+    return found
+
+
+def _solution(matrix: Array, values: Array, upper: Array, hidden: float, least_image_seconds: float) -> Array:
+    """The costs, 6 x cases, with an image that takes some time at least: of bad measurements a fit can make none at all."""
+    costs = bounded_least_squares(matrix, values, upper)
+    image = np.maximum(costs[:1], least_image_seconds)
+    return np.vstack([image, costs[1:], np.full((len(COSTS) - len(costs), values.shape[1]), hidden)])
+
+
+def _priors(points: Sequence[Point], batch: float, own: float) -> tuple[Array, Array]:
+    """A row a prior in units of its spread, and what it believes: computing takes `own` seconds with this batch, messages may
+    cost anything, all of the wire's phased time shows.
+    """
+    longest = max(point.step_seconds for point in points)
+    peers = max(max(point.nodes for point in points) - 1, 1)
+    rows = [
+        [batch / (_OWN_SPREAD * own), 1 / (_OWN_SPREAD * own), 0, 0, 0],
+        [0, 1 / own, 0, 0, 0],
+        [0, 0, 1 / longest, 0, 0],
+        [0, 0, 0, peers / longest, 0],
+        [0, 0, 0, 0, 1 / _EXPOSED_SPREAD],
+    ]
+    return np.array(rows), np.array([1 / _OWN_SPREAD, 0, 0, 0, _EXPOSED / _EXPOSED_SPREAD])
+
+
+def _column(points: Sequence[Point], name: str) -> Array:
+    return np.array([getattr(point, name) for point in points], dtype=float)
