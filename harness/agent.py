@@ -15,7 +15,7 @@ from harness.json_line import Json
 from harness.stream import Stream, StreamClosedError
 from harness.transport import REPLY_TIMEOUT_SECONDS, Session, Transport
 
-AGENT = "agent.py"
+AGENT = "agent"
 _REMEDY = "is the node provisioned? ansible-playbook ansible/playbooks/site.yml"
 _LEFT_OUT = ("__pycache__", ".yaml", ".pyc")
 
@@ -50,8 +50,8 @@ try:
     if sys.argv[3:]:
         # The agent goes on in this interpreter: a second one would cost a small board half a second.
         sys.path.insert(0, target)
-        import agent
-        agent.main(sys.argv[3])
+        from agent.command import main
+        main(sys.argv[3])
 except OSError as error:
     say(error=str(error))
 """

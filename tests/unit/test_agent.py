@@ -14,15 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import agent
 import pytest
+from agent import files, processes
+from agent.follow import Followed
+from agent.keeper import ExitState
+from agent.ranks import start, stop, unit_name
 
 from harness.agent import Code
 from harness.errors import NodeError
 from harness.inventory import Node
 from harness.transport import LocalTransport
 
-AGENT = Path(agent.__file__)
+AGENT = Path(files.__file__).parent
 HOSTILE = ["a b", "$(touch pwned)", ";ls", "'", '"', "`id`", "*", "-n", "", "new\nline", "\\", "é", "&& false"]
 
 
@@ -52,7 +55,7 @@ class Bench:
         return answer
 
     def start(self, *command: str, **values: Any) -> dict[str, Any]:
-        return agent.start(self.request(list(command), **values))
+        return start(self.request(list(command), **values))
 
     @property
     def directory(self) -> Path:
@@ -61,7 +64,7 @@ class Bench:
     def exit_state(self, limit: float = 15) -> dict[str, Any]:
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            state = agent.read_json(self.directory / "exit.json")
+            state = files.read_json(self.directory / "exit.json")
             if state:
                 return state
             time.sleep(0.05)
@@ -70,8 +73,8 @@ class Bench:
     def wait_for_keeper(self) -> int:
         end = time.monotonic() + 15
         while time.monotonic() < end:
-            pid = agent.keeper_pid(self.directory)
-            if pid and agent.descendants(pid):
+            pid = processes.keeper_pid(self.directory)
+            if pid and processes.descendants(pid):
                 return pid
             time.sleep(0.05)
         raise AssertionError("no keeper")
@@ -81,7 +84,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
-    agent.stop({**made.base, "attempt": None})
+    stop({**made.base, "attempt": None})
 
 
 def test_arguments_arrive_as_they_are(bench: Bench) -> None:
@@ -132,7 +135,7 @@ def test_the_token_is_for_the_user_alone(bench: Bench) -> None:
     bench.start("sleep", "30")
     keeper = bench.wait_for_keeper()
     assert (bench.directory / "spec.json").stat().st_mode & 0o077 == 0
-    for pid in [keeper, *agent.descendants(keeper)]:
+    for pid in [keeper, *processes.descendants(keeper)]:
         assert b"hush" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
@@ -141,33 +144,33 @@ def test_stop_ends_children_that_do_not_listen(bench: Bench) -> None:
     bench.wait_for_keeper()
     answer = bench.ask("stop", {**bench.base, "attempt": "1"})
     assert answer == {"stopped": ["R/t/worker0"], "left": []}
-    assert agent.left_processes(bench.directory) == []
+    assert processes.left_processes(bench.directory) == []
 
 
 def test_stop_ends_a_stopped_rank_and_a_stopped_keeper(bench: Bench) -> None:
     bench.start("sleep", "60")
     keeper = bench.wait_for_keeper()
-    for pid in [*agent.descendants(keeper), keeper]:
+    for pid in [*processes.descendants(keeper), keeper]:
         os.kill(pid, signal.SIGSTOP)
     assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
-    assert agent.left_processes(bench.directory) == []
+    assert processes.left_processes(bench.directory) == []
 
 
 def test_stop_ends_what_a_killed_keeper_left(bench: Bench) -> None:
     bench.start("sh", "-c", "sleep 60 & sleep 60")
     keeper = bench.wait_for_keeper()
     deadline = time.monotonic() + 10
-    while len(agent.descendants(keeper)) < 3 and time.monotonic() < deadline:  # the shell and both of its sleeps
+    while len(processes.descendants(keeper)) < 3 and time.monotonic() < deadline:  # the shell and both of its sleeps
         time.sleep(0.05)
     os.kill(keeper, signal.SIGKILL)
     time.sleep(0.3)
-    assert agent.left_processes(bench.directory)  # the grandchild: only the rank itself dies with its keeper
+    assert processes.left_processes(bench.directory)  # the grandchild: only the rank itself dies with its keeper
     assert bench.ask("stop", {**bench.base, "attempt": "1"})["left"] == []
-    assert agent.left_processes(bench.directory) == []
+    assert processes.left_processes(bench.directory) == []
 
 
 def test_a_start_that_comes_after_its_stop_starts_nothing(bench: Bench) -> None:
-    agent.stop({**bench.base, "attempt": "1"})
+    stop({**bench.base, "attempt": "1"})
     bench.start("sleep", "60")
     state = bench.exit_state()
     assert (state["reason"], state["message"]) == ("stopped", "before it started")
@@ -183,12 +186,12 @@ def test_the_lease_ends_a_rank_without_a_harness(bench: Bench) -> None:
 
 
 def test_a_full_disk_does_not_swallow_the_exit_state(tmp_path: Path) -> None:
-    state = agent.ExitState(tmp_path)
+    state = ExitState(tmp_path)
     before = (tmp_path / ".exit.json").stat()
     state.write("exit", 1, message="m" * 9999)
     after = (tmp_path / "exit.json").stat()
     assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
-    assert agent.read_json(tmp_path / "exit.json")["code"] == 1
+    assert files.read_json(tmp_path / "exit.json")["code"] == 1
 
 
 def test_another_run_is_refused_while_ranks_live(bench: Bench) -> None:
@@ -202,7 +205,7 @@ def test_the_same_run_takes_the_place_of_what_it_left(bench: Bench) -> None:
     bench.start("sleep", "60")
     keeper = bench.wait_for_keeper()
     bench.start("true", trial="u", attempt="2")
-    assert agent.start_ticks(keeper) is None
+    assert processes.start_ticks(keeper) is None
     assert not bench.directory.exists()
 
 
@@ -210,10 +213,10 @@ def test_a_reboot_is_told_from_a_crash(bench: Bench, monkeypatch: pytest.MonkeyP
     bench.start("sleep", "60")
     os.kill(bench.wait_for_keeper(), signal.SIGKILL)
     time.sleep(0.2)
-    followed = agent.Followed(bench.directory, 0)
+    followed = Followed(bench.directory, 0)
     assert followed._exit_state()["reason"] == "lost"
     assert followed._exit_state()["message"] == "its keeper ended without a word"
-    agent.write_json(bench.directory / "keeper.json", {"pid": 1, "start_ticks": "1", "boot_id": "another"})
+    files.write_json(bench.directory / "keeper.json", {"pid": 1, "start_ticks": "1", "boot_id": "another"})
     assert followed._exit_state()["message"] == "its node was rebooted"
 
 
@@ -325,7 +328,10 @@ def test_a_request_that_is_never_whole_starts_nothing(bench: Bench, sent: int) -
 
 @pytest.mark.parametrize("sent", [b"", b'{"root": '])
 def test_a_request_line_is_not_waited_for_without_limit(sent: bytes) -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import agent; agent.REQUEST_SECONDS = 0.5; agent.main('probe')"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from agent import command, wire; wire.REQUEST_SECONDS = 0.5; "
+        "command.main('probe')"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(AGENT.parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -361,9 +367,9 @@ def test_clean_removes_what_runs_left(bench: Bench) -> None:
 
 
 def test_long_and_odd_names_make_units(bench: Bench) -> None:
-    assert agent.unit_name("R", "n01-r1", "worker0") == "harness-R-n01-r1-worker0.service"
-    assert len(agent.unit_name("R", "x" * 300, "worker0")) < 256
-    assert agent.unit_name("R", "x" * 300, "*") == agent.unit_name("R", "x" * 300, "worker0").replace("worker0", "*")
+    assert unit_name("R", "n01-r1", "worker0") == "harness-R-n01-r1-worker0.service"
+    assert len(unit_name("R", "x" * 300, "worker0")) < 256
+    assert unit_name("R", "x" * 300, "*") == unit_name("R", "x" * 300, "worker0").replace("worker0", "*")
 
 
 def test_code_is_sent_once_and_whole(tmp_path: Path) -> None:

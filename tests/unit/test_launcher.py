@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import agent
 import pytest
+from agent.processes import left_processes
 from launch_parts import trial
 
 from harness.agent import Code
@@ -79,12 +79,7 @@ class Bench:
 
     def left(self) -> list[int]:
         roots = [Path(node.root) / "trials" for node in self.nodes]
-        return [
-            pid
-            for root in roots
-            for spec in root.glob("*/*/*/*/spec.json")
-            for pid in agent.left_processes(spec.parent)
-        ]
+        return [pid for root in roots for spec in root.glob("*/*/*/*/spec.json") for pid in left_processes(spec.parent)]
 
 
 @pytest.fixture

@@ -1,0 +1,218 @@
+"""Start and stop the ranks of a trial, and remove what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from .files import Json, write_json
+from .hold import holder
+from .keeper import TERM_GRACE_SECONDS
+from .processes import COMMAND_TIMEOUT_SECONDS, keeper_pid, left_processes, run_command, signal_process, sudo
+from .wire import RefusedError
+
+LONGEST_UNIT_NAME = 200
+
+
+def unit_name(run: str, trial: str, rank: str) -> str:
+    """The systemd unit of a rank; a long trial id gives way to its hash, since a unit's name has an end."""
+    if len(run) + len(trial) > LONGEST_UNIT_NAME:
+        trial = hashlib.sha256(trial.encode()).hexdigest()[:16]
+    return f"harness-{run}-{trial}-{rank}.service"
+
+
+def trial_directory(request: Json) -> Path:
+    """Where the ranks of a trial on this node have their directories."""
+    return Path(request["root"], "trials", request["run"], request["trial"], request["node"])
+
+
+def stop_file(request: Json) -> Path:
+    """Is there once this attempt at a trial was stopped: a start that comes late must not bring it back."""
+    return Path(request["root"], "trials", request["run"], f".stopped-{request['node']}-{request.get('attempt')}")
+
+
+def make_room(request: Json) -> None:
+    """Stop and remove what earlier trials of this run left here; raises RefusedError where another run has the node.
+
+    Nothing, where ranks are to start `beside` those that run: one that takes another's place.
+    """
+    if request.get("beside"):
+        return
+    trials = Path(request["root"], "trials")
+    for path in living(trials.glob(f"*/*/{request['node']}/*/spec.json")):
+        if path.parents[2].name != request["run"]:
+            raise RefusedError(f"the node is held by run {path.parents[2].name}")
+    run = trials / request["run"]
+    earlier = list(run.glob(f"*/{request['node']}"))
+    if any(living(path.glob("*/spec.json")) for path in earlier):
+        stop({**request, "trial": None, "attempt": None})
+    for path in earlier:
+        shutil.rmtree(path)
+    for path in run.glob(f".stopped-{request['node']}-*"):
+        if path != stop_file(request):
+            path.unlink(missing_ok=True)
+
+
+def living(specs: Iterable[Path]) -> list[Path]:
+    """The directories of ranks whose keeper lives, of the paths of their specs."""
+    return [spec.parent for spec in specs if keeper_pid(spec.parent)]
+
+
+def start(request: Json, files: dict[str, bytes] | None = None) -> Json:
+    """Start the ranks of `request["ranks"]` on this node; replies with the ones that could not be started.
+
+    `files` are what ranks begin with, by rank. Raises RefusedError where the node is another run's.
+    """
+    make_room(request)
+    base = trial_directory(request)
+    base.mkdir(parents=True)
+    (base / "lease").touch()
+    keepers = {rank["name"]: start_keeper(request, rank, base / rank["name"], files or {}) for rank in request["ranks"]}
+    # A keeper that is a process of ours says by its file that it runs, and a unit's says so by systemd.
+    failed = refusals(keepers) if request["supervisor"] == "systemd" else {}
+    return {"failed": failed}
+
+
+def start_keeper(request: Json, rank: Json, directory: Path, files: dict[str, bytes]) -> subprocess.Popen[str]:
+    """Make a rank's directory, and start its keeper or what makes it a unit."""
+    directory.mkdir()
+    spec = {key: request.get(key) for key in ("lease_seconds", "time_limit_seconds", "directory")}
+    own = {"command": rank["command"], "environment": rank["environment"], "stop_file": str(stop_file(request))}
+    write_json(directory / "spec.json", {**spec, **own}, 0o600)
+    if rank["name"] in files:
+        (directory / request["resume"]["file"]).write_bytes(files[rank["name"]])
+    return subprocess.Popen(
+        keeper_command(request, rank["name"], directory),
+        # The keeper must not hold the pipes of this connection open.
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if request["supervisor"] == "systemd" else subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def refusals(units: dict[str, subprocess.Popen[str]]) -> dict[str, str]:
+    """Of the ranks whose unit systemd did not start: what it said."""
+    failed = {}
+    for name, process in units.items():
+        try:
+            _, error = process.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            error = f"systemd-run did not answer within {COMMAND_TIMEOUT_SECONDS:.0f} s"
+        if process.returncode != 0:
+            failed[name] = error.strip()
+    return failed
+
+
+def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
+    """The command that starts a rank's keeper, as a transient unit or as a plain process."""
+    keeper = [sys.executable, "-I", "-S", str(Path(__file__).resolve().parent), "keep", str(directory)]
+    if request["supervisor"] == "process":
+        return keeper
+    unit = unit_name(request["run"], request["trial"], rank)
+    properties = [
+        "--property=KillMode=mixed",
+        f"--property=TimeoutStopSec={2 * TERM_GRACE_SECONDS + 1:.0f}",
+        "--property=OOMPolicy=continue",
+        "--property=LimitNOFILE=65536",
+        f"--property=WorkingDirectory={directory}",
+    ]
+    return sudo(
+        [
+            "systemd-run",
+            "--quiet",
+            "--no-ask-password",
+            "--collect",
+            f"--unit={unit}",
+            f"--uid={os.getuid()}",
+            *properties,
+            "--",
+            *keeper,
+        ]
+    )
+
+
+def stop(request: Json) -> Json:
+    """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left."""
+    root = Path(request["root"]) / "trials"
+    run, trial = request.get("run") or "*", request.get("trial") or "*"
+    if request.get("attempt"):
+        with contextlib.suppress(OSError):
+            stop_file(request).parent.mkdir(parents=True, exist_ok=True)
+            stop_file(request).touch()
+    # Every run of this node or, where the whole node is cleaned, of those that share its machine.
+    node = request["node"] if request.get("run") else "*"
+    directories = [path.parent for path in root.glob(f"{run}/{trial}/{node}/*/spec.json")]
+    alive = [path for path in directories if left_processes(path)]
+    units: list[str] = []
+    if request["supervisor"] == "systemd":
+        glob = unit_name(run, trial, "*") if request.get("run") else "harness-*.service"
+        listed = run_command(["systemctl", "list-units", "--plain", "--no-legend", "--all", glob])
+        units = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
+        if units:
+            run_command(sudo(["systemctl", "stop", *units]))
+            run_command(sudo(["systemctl", "reset-failed", *units]))
+    else:
+        stop_keepers(alive)
+    left = [describe(path) for path in alive if left_processes(path)]
+    return {"stopped": sorted(describe(path) for path in alive) or units, "left": left}
+
+
+def stop_keepers(directories: list[Path]) -> None:
+    """Have the keepers of ranks end them; kill what does not obey, and what a killed keeper left."""
+    for pid in filter(None, map(keeper_pid, directories)):
+        signal_process(pid, signal.SIGTERM)
+    wait_for_end(directories, 2 * TERM_GRACE_SECONDS + 1 if any(map(keeper_pid, directories)) else 0)
+    for path in directories:
+        for pid in left_processes(path):
+            signal_process(pid, signal.SIGKILL)
+    wait_for_end(directories, 1.0)
+
+
+def wait_for_end(directories: list[Path], seconds: float) -> None:
+    """Wait until no process of these ranks is left, at most so long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(left_processes(path) for path in directories):
+        time.sleep(0.05)
+
+
+def describe(directory: Path) -> str:
+    """A rank's directory as `<run>/<trial>/<rank>`."""
+    return f"{directory.parents[2].name}/{directory.parents[1].name}/{directory.name}"
+
+
+def forget(request: Json) -> None:
+    """Remove a trial's directory: the harness has collected all of it. Nothing is removed while a rank lives."""
+    base = trial_directory(request)
+    directories = [spec.parent for spec in base.glob("*/spec.json")]
+    wait_for_end(directories, TERM_GRACE_SECONDS)  # a keeper that wrote its last word may still be on its way out
+    if not any(map(left_processes, directories)):
+        shutil.rmtree(base, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            base.parent.rmdir()
+
+
+def clean(request: Json) -> Json:
+    """Stop all that any run left on this node, and remove what runs left on its disk, other sweeps' code included."""
+    other = holder(request)
+    if other and not request.get("force"):
+        raise RefusedError(f"is held by run {other.get('run')} ({other.get('harness')})")
+    result = stop({**request, "run": None, "trial": None, "attempt": None})
+    root = Path(request["root"])
+    freed = 0
+    for directory in [root / "trials", *((root / "code").glob("*") if (root / "code").is_dir() else [])]:
+        if directory.name == request.get("keep_code") or not directory.exists():
+            continue
+        freed += sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+        shutil.rmtree(directory)
+    return {**result, "freed_bytes": freed}
