@@ -1,8 +1,8 @@
 """The equations of a fit: a row a measurement, and a row for what is believed of each cost before. Pure.
 
-How much of the wire's time hides behind computing is not linear, and few sizes hardly tell it. So where it may hide, the
-equations are solved for each of HIDDEN, and each solution counts as much as it is plausible: Bayesian model averaging (Hoeting
-and others, Statistical Science 14, 1999), with equal weights before.
+How much of the wire's time hides behind computing is not linear, and few sizes hardly tell it. So the equations are solved for
+each of HIDDEN, and each solution counts as much as it is plausible: Bayesian model averaging (Hoeting and others, Statistical
+Science 14, 1999), with equal weights before.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ def weighted_seconds(costs: Array, weights: Array, nodes: Array, traffic: Traffi
 def solve(points: Sequence[Point], traffic: Traffic, link_bits_per_second: float | None) -> Solved:
     """Fit the costs to the points."""
     wire = wire_seconds(_column(points, "nodes"), traffic, link_bits_per_second)
-    may_hide = bool(np.any(wire > 0)) and not any(point.served for point in points)
-    hidden = HIDDEN if may_hide else HIDDEN[:1]
+    hidden = HIDDEN if np.any(wire > 0) else HIDDEN[:1]
     equations = tuple(_solve(points, traffic, link_bits_per_second, each) for each in hidden)
     spread = min(one.spread for one in equations)
     misfits = np.array([measured / spread**2 + believed for measured, believed in (one.misfit for one in equations)])

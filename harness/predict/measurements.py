@@ -46,7 +46,6 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     rows = rows.assign(
         busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
         shards=counted.where(counted > 0, rows["nodes"]),  # a store without servers has a share on every node
-        served=counted > 0,
         own_seconds=rows["compute_step_seconds"].mask(untold),
         step_seconds=steady.where(steady > 0, rows["step_seconds"]),
     )
@@ -92,7 +91,6 @@ def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
             own_seconds=_positive(there["own_seconds"]),
             busiest_bytes=_positive(there["busiest_bytes"]),
             shards=int(there["shards"].median()),
-            served=bool(there["served"].any()),
             trials=len(there),
         )
         for _, there in rows.groupby([rows["nodes"], batch])

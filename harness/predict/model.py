@@ -30,8 +30,7 @@ class Point:
     """One measured cluster size (and batch), medians over its trials.
 
     `own_seconds`: of a step, computing; None where what is not waiting for the store says nothing of it. `busiest_bytes`: what
-    the busiest node sends in a step, None where not measured. `shards`: nodes that serve parameters. `served`: by servers, to
-    which workers send only after computing.
+    the busiest node sends in a step, None where not measured. `shards`: nodes that serve parameters.
     """
 
     nodes: int
@@ -40,7 +39,6 @@ class Point:
     own_seconds: float | None = None
     busiest_bytes: float | None = None
     shards: int = 1
-    served: bool = False
     trials: int = 1
 
 

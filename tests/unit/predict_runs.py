@@ -30,7 +30,6 @@ def points(
     batch: int = 64,
     noise: float = 0.0,
     seed: int = 0,
-    served: bool = False,
 ) -> list[Point]:
     """One point a size, its step off by a normal factor of so much."""
     random = np.random.default_rng(seed)
@@ -46,7 +45,6 @@ def points(
                 own_seconds=costs[0] * batch + costs[1],
                 busiest_bytes=float(traffic.busiest_bytes(nodes)[0]) or None,
                 shards=int(traffic.shards(nodes)[0]),
-                served=served,
             )
         )
     return made

@@ -61,11 +61,14 @@ def test_bytes_of_two_nodes_alone_count_as_placed_evenly() -> None:
 
 
 @pytest.mark.parametrize("exposed", [0.0, 0.4, 1.0])
-def test_constants_are_found_again(exposed: float) -> None:
+def test_a_run_without_noise_is_followed_also_where_nothing_was_measured(exposed: float) -> None:
     # At full overlap the wire must still be quicker than computing, or it is the wire alone that is measured.
     made = (*COSTS[:4], exposed, 0.0)
-    fit = fit_points(points(ALL_SIZES, costs=made, served=True), LINK)
-    assert fit.costs == pytest.approx(made, rel=0.01, abs=2e-3)
+    fit = fit_points(points(ALL_SIZES, costs=made), LINK)
+    nodes, conditions = np.arange(1.0, 25.0), Conditions(64, LINK)
+    truth = step_seconds(np.array(made)[:, None], nodes, TRAFFIC, conditions)[:, 0]
+    assert fit.seconds(nodes, conditions) == pytest.approx(truth, rel=0.01)
+    assert fit.costs[0] == pytest.approx(made[0], rel=0.01)
     assert fit.traffic.even_bytes == pytest.approx(250e3, rel=1e-3)
     assert max(abs(one.error) for one in fit.held_out) < 0.01
 
@@ -88,7 +91,7 @@ def test_what_may_hide_is_left_open_where_the_sizes_do_not_tell() -> None:
 
 def test_two_batches_tell_a_steps_fixed_cost_from_its_images() -> None:
     made = (1e-3, 20e-3, 8e-3, 1.5e-3, 0.6, 0.0)
-    both = [point for batch in (16, 64) for point in points(ALL_SIZES, costs=made, batch=batch, served=True)]
+    both = [point for batch in (16, 64) for point in points(ALL_SIZES, costs=made, batch=batch)]
     assert fit_points(both, LINK).costs == pytest.approx(made, rel=0.01)
 
 
@@ -108,12 +111,11 @@ def test_sizes_left_out_of_a_noisy_run_are_predicted(seed: int) -> None:
     assert max(errors) < 0.10
 
 
-def test_one_node_with_a_server_is_predicted_with_the_servers_work() -> None:
-    """It waits for the server on its own node, so what others spend not waiting is not all that one node does."""
+def test_one_node_is_predicted_where_nothing_tells_computing_from_waiting() -> None:
     made = points(ALL_SIZES, costs=(68e-3 / 64, 0, 0, 1e-3, 0.7, 0))
-    served = [replace(point, own_seconds=None, served=True) for point in made]
-    for one in fit_points(served, LINK).held_out:
-        assert abs(one.error) < 0.06, one
+    untold = [replace(point, own_seconds=None) for point in made]
+    for one in fit_points(untold, LINK).held_out:
+        assert abs(one.error) < (0.12 if one.outside else 0.06), one
 
 
 def test_a_size_left_out_is_not_looked_at() -> None:
@@ -163,11 +165,9 @@ def test_without_a_link_the_wire_is_part_of_the_message_costs() -> None:
 
 
 def test_a_share_of_the_message_costs_follows_the_link() -> None:
-    fit = fit_points(points(ALL_SIZES, served=True), LINK)
-    nodes = array(8)
-    slow, fast = (fit.seconds(nodes, Conditions(64, rate))[0] for rate in (LINK, 2 * LINK))
-    compute, messages = 64 * COSTS[0], COSTS[2] + 7 * COSTS[3]
-    assert slow - fast == pytest.approx((slow - compute - messages) / 2 + messages / 4, rel=0.02)
+    fit = fit_points(points(ALL_SIZES, traffic=Traffic()), LINK)
+    slow, fast = (fit.seconds(array(8), Conditions(64, rate))[0] for rate in (LINK, 2 * LINK))
+    assert slow - fast == pytest.approx((COSTS[2] + 7 * COSTS[3]) / 4, rel=0.02)
 
 
 def test_nonsense_still_takes_time_and_stays_finite() -> None:
