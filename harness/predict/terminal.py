@@ -93,12 +93,12 @@ def _costs(one: Forecast) -> Table:
         shards = "every node" if traffic.servers is None else text.nodes(traffic.servers)
         table.add_row("bytes", text.size(traffic.even_bytes), "", f"a step, in equal shards on {shards}")
         table.add_row("", text.size(traffic.whole_bytes), "", "a step, whole on one node")
-        phased = f"phased time at {show_rate(link)}"
+        rate = show_rate(link)
         if hidden.high > 0:
-            table.add_row("wire", *_share(hidden), f"of computing, behind which its {phased} hides")
-            table.add_row("", *_share(exposed), "of the rest of that")
+            table.add_row("wire", *_share(hidden), "of computing hides its phased time")
+            table.add_row("", *_share(exposed), f"of the rest of that at {rate}")
         else:
-            table.add_row("wire", *_share(exposed), f"of its {phased}")
+            table.add_row("wire", *_share(exposed), f"of its phased time at {rate}")
     return table
 
 
