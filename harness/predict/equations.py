@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.predict.model import COSTS, Conditions, Point, Traffic, cost_terms, step_seconds, wire_seconds
+from harness.predict.model import Conditions, Point, Traffic, cost_terms, step_seconds, wire_seconds
 from harness.predict.solve import Array, bounded_least_squares
 
 # How far measured steps lie from the model before more is known, and the least and most that is believed of them.
@@ -85,14 +85,14 @@ def solve(points: Sequence[Point], traffic: Traffic, link_bits_per_second: float
     """Fit the costs to the points."""
     wire = wire_seconds(_column(points, "nodes"), traffic, link_bits_per_second)
     hidden = HIDDEN if np.any(wire > 0) else HIDDEN[:1]
-    equations = tuple(_solve(points, traffic, link_bits_per_second, each) for each in hidden)
+    equations = tuple(_with_hidden(each, points, traffic, link_bits_per_second) for each in hidden)
     spread = min(one.spread for one in equations)
     misfits = np.array([measured / spread**2 + believed for measured, believed in (one.misfit for one in equations)])
     weights = np.exp(-(misfits - misfits.min()) / 2)
     return Solved(traffic, equations, weights / weights.sum())
 
 
-def _solve(points: Sequence[Point], traffic: Traffic, link: float | None, hidden: float) -> Equations:
+def _with_hidden(hidden: float, points: Sequence[Point], traffic: Traffic, link: float | None) -> Equations:
     """Fit, and weigh the measurements against the beliefs by how well they then agree with the model."""
     nodes, batch, seconds = (_column(points, name) for name in ("nodes", "batch", "step_seconds"))
     first = min(points, key=lambda point: (point.nodes, point.batch))
@@ -120,7 +120,7 @@ def _solution(matrix: Array, values: Array, upper: Array, hidden: float, least_i
     """The costs, 6 x cases, with an image that takes some time at least: of bad measurements a fit can make none at all."""
     costs = bounded_least_squares(matrix, values, upper)
     image = np.maximum(costs[:1], least_image_seconds)
-    return np.vstack([image, costs[1:], np.full((len(COSTS) - len(costs), values.shape[1]), hidden)])
+    return np.vstack([image, costs[1:], np.full_like(image, hidden)])
 
 
 def _priors(points: Sequence[Point], batch: float, own: float) -> tuple[Array, Array]:
