@@ -191,6 +191,27 @@ def test_how_far_a_boot_came_is_told(tmp_path: Path) -> None:
     assert qemu.reached(console) == "systemd was up; failed: Failed to start x.service"
 
 
+def test_an_emulated_board_without_its_network_card_is_not_waited_for(tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    lost = "usb usb1-port1: attempt power cycle\n"
+    ended = "cloud-init[516]: Cloud-init v. 22.4.2 finished at Mon, 27 Apr 2026\n"
+    card = "usb 1-1.1: New USB device found, idVendor=0525, idProduct=a4a2, bcdDevice= 0.00\n"
+    for text, without in (
+        ("", False),
+        (lost, False),
+        (ended, False),
+        (lost + card + ended, False),
+        (lost + ended, True),
+    ):
+        console.write_text(text)
+        assert qemu.without_card(console) is without
+    guest = qemu.Guest(os.getpid(), 1, tmp_path, console)
+    ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    (tmp_path / "qemu.json").write_text(json.dumps({"pid": os.getpid(), "started": ticks, "port": 1}))
+    with pytest.raises(qemu.NoCardError):
+        qemu.wait_for_ssh(guest, ["false"], 60)
+
+
 def test_figures_merge_and_stand_beside_their_bars(tmp_path: Path) -> None:
     figures.record(tmp_path, {"node_seconds": {"pi01": 1.0}, "base_build_seconds": 800.0})
     figures.record(tmp_path, {"node_seconds": {"pi02": 2.0}})

@@ -25,6 +25,12 @@ MIN_CARD_BYTES = 2 << 30
 POLL_SECONDS = 1.0
 # An address of the Raspberry Pi foundation's: with a locally administered one the kernel would name the interface usb0.
 MAC = "b8:27:eb:00:00:01"
+# Of QEMU's USB network card.
+CARD_VENDOR = "0525"
+
+
+class NoCardError(StepError):
+    """QEMU's USB failed: the emulated board has no network card, and would be waited for in vain."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,10 @@ def stop(directory: Path, limit_seconds: float = 10) -> bool:
 
 
 def wait_for_ssh(guest: Guest, ssh: Sequence[str], limit_seconds: float) -> float:
-    """Wait until the node answers with its pinned key; the seconds it took. StepError names how far the boot came."""
+    """Wait until the node answers with its pinned key; the seconds it took.
+
+    Raises NoCardError where it never will, for want of a network card, and StepError, which names how far the boot came.
+    """
     begin = time.monotonic()
     while time.monotonic() - begin < limit_seconds:
         if not alive(guest.directory):
@@ -226,6 +235,8 @@ def wait_for_ssh(guest: Guest, ssh: Sequence[str], limit_seconds: float) -> floa
                 raise StepError(
                     f"the node's host key is not the pinned one: {done.stderr.strip()}", "make the image again"
                 )
+        if without_card(guest.console):
+            raise NoCardError("the emulated board came up without its USB network card", "QEMU's USB failed: once more")
         time.sleep(POLL_SECONDS)
     raise StepError(
         f"no SSH within {limit_seconds:.0f} s: {reached(guest.console)}", f"read {guest.console}, or allow more time"
@@ -242,9 +253,20 @@ def _answers(port: int) -> bool:
         return False
 
 
+def without_card(console: Path) -> bool:
+    """Whether the kernel gave the emulated USB hub up, and the boot ended without the network card behind it."""
+    text = _text(console)
+    ended = re.search(r"Cloud-init v\. .* finished", text)
+    return bool(ended) and "attempt power cycle" in text and f"idVendor={CARD_VENDOR}" not in text
+
+
+def _text(console: Path) -> str:
+    return console.read_text(errors="replace") if console.is_file() else ""
+
+
 def reached(console: Path) -> str:
     """How far a boot came, read from its console."""
-    text = console.read_text(errors="replace") if console.is_file() else ""
+    text = _text(console)
     stages = (
         ("the SSH server was started", r"Started .*ssh\.service|OpenBSD Secure Shell"),
         ("cloud-init ran", r"Cloud-init v\."),
