@@ -37,3 +37,9 @@ class ClusterError(HarnessError):
     """A virtual cluster could not be brought up or taken down."""
 
     exit_code = EXIT_CLUSTER
+
+
+class ImageError(HarnessError):
+    """A tool that makes, boots or writes a card image failed, or the card did not keep what was written."""
+
+    exit_code = EXIT_CLUSTER

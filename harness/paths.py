@@ -1,13 +1,24 @@
-"""Where things live on the controller."""
+"""Where things are on the controller."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-EXPERIMENTS = REPOSITORY / "experiments"
-ANSIBLE = REPOSITORY / "ansible"
+_PACKAGE = Path(__file__).resolve().parent
+_PACKAGED = _PACKAGE / "share"
+
+REPOSITORY: Path | None = None if _PACKAGED.is_dir() else _PACKAGE.parent
+"""The checkout that the harness runs from; None where it was installed from a wheel."""
+
+# What is not Python of the controller: at the top level of a checkout, inside the package of a wheel (pyproject.toml).
+_SHARE = REPOSITORY or _PACKAGED
+EXPERIMENTS = _SHARE / "experiments"
+PROGRAMS = EXPERIMENTS / "programs"
+INVENTORIES = _SHARE / "inventory"
+ANSIBLE = _SHARE / "ansible"
+PLAYBOOKS = ANSIBLE / "playbooks"
+ANSIBLE_CONFIGURATION = _SHARE / "ansible.cfg"
 
 
 def state_directory() -> Path:

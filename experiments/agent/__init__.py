@@ -13,5 +13,7 @@ A rank's directory, `<root>/trials/<run>/<trial>/<node>/<rank>/` (nodes that are
     checkpoint.npz what the rank can be continued from (the harness names the file); resume.npz what it began with
     keeper.json    process id, start time and boot of the keeper
     exit.json      how it ended; written last, atomically
-It is removed once the harness has all of it. `<root>/held/<node>.json` is locked while a harness uses the node.
+It is removed once the harness has all of it. `<root>/held/<node>.json` is locked while a harness uses the node; `<root>/code/`
+has the code, this package too, protected and checked (receive.py); `<root>/jobs/` what the ranks of `harness launch` work with.
+Nobody but the node's user may enter these directories.
 """

@@ -7,9 +7,12 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 
+from contract import wire  # noqa: E402
+
+
 def main(verb: str) -> int:
     """Run a verb, with as few of the modules as it needs: every rank has a keeper, and loading takes a small board time."""
-    if verb == "keep":
+    if verb == wire.KEEP:
         from agent.keeper import keep
 
         return keep(Path(sys.argv[2]))

@@ -10,12 +10,15 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
+from contract import wire
+
+from .connection import RefusedError, read_exactly, read_request, send
 from .files import Json
 from .follow import follow
+from .health import connect, probe, serve
 from .hold import hold
-from .probe import connect, probe, serve
 from .ranks import clean, start, stop
-from .wire import RefusedError, read_exactly, read_request, send
+from .receive import CACHES, make_private
 
 PARKED_SECONDS = 600.0
 
@@ -33,21 +36,31 @@ def run(request: Json) -> None:
     """Start ranks and follow them, in one connection."""
     sizes: dict[str, int] = (request.get("resume") or {}).get("bytes", {})
     files = {name: read_exactly(size, request["lease_seconds"]) for name, size in sizes.items()}
-    send({"frame": "started", **start(request, files)})
+    send({"frame": wire.STARTED_FRAME, **start(request, files)})
     follow({**request, "offsets": {rank["name"]: 0 for rank in request["ranks"]}})
 
 
 def copy_code(request: Json) -> Json:
-    """Copy a sent directory of code to a place of the user's own."""
-    target = Path(request["target"]).expanduser()
-    shutil.copytree(Path(request["root"], "code", request["source"]), target, dirs_exist_ok=True)
+    """Copy a sent directory of code to where its ranks work: a place of the user's own, or of the job's."""
+    source, target = Path(request["root"], wire.CODE_DIRECTORY, request["source"]), Path(request["target"]).expanduser()
+    if Path(request["root"], wire.JOBS_DIRECTORY) in target.parents:
+        make_private(Path(request["root"], wire.JOBS_DIRECTORY))
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.rglob("*")):
+        copied = target / path.relative_to(source)
+        if path.is_dir():
+            copied.mkdir(exist_ok=True)
+        elif path.name not in (wire.CODE_LIST, CACHES):
+            copied.unlink(missing_ok=True)
+            shutil.copyfile(path, copied)
+            copied.chmod(0o755)  # the code is protected, what is worked with is not
     return {"target": str(target)}
 
 
 def main(verb: str) -> int:
     """Run one verb; its exit code."""
-    streams = {"run": run, "follow": follow, "serve": serve, "hold": hold, "enter": enter}
-    replies = {"stop": stop, "clean": clean, "probe": probe, "connect": connect, "copy": copy_code}
+    streams = {wire.RUN: run, wire.FOLLOW: follow, wire.SERVE: serve, wire.HOLD: hold, wire.ENTER: enter}
+    replies = {wire.STOP: stop, wire.CLEAN: clean, wire.PROBE: probe, wire.CONNECT: connect, wire.COPY: copy_code}
     try:
         request = json.loads(read_request())
         if verb in streams:
@@ -58,7 +71,10 @@ def main(verb: str) -> int:
         # The harness is gone; the lease decides about the ranks.
         leave()
     except (OSError, RefusedError, subprocess.TimeoutExpired) as error:
-        send({"frame": "error", "error": str(error)})
+        send({"frame": wire.ERROR_FRAME, "error": str(error)})
+        return 1
+    except Exception as error:  # what it met on this node is odder than was foreseen
+        send({"frame": wire.ERROR_FRAME, "error": f"{type(error).__name__}: {error}"})
         return 1
     return 0
 

@@ -9,6 +9,10 @@ from typing import Any
 
 Json = dict[str, Any]
 
+# Of a rank's directory, and of the directory of a trial's ranks on a node.
+OUTPUT = "output"
+LEASE = "lease"
+
 
 def write_json(path: Path, value: Json, mode: int = 0o644) -> None:
     """Write a file so that a reader sees all of it or nothing."""

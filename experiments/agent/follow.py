@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from stat import S_ISREG
 
-from .files import Json, read_json, read_text
-from .processes import boot_id, descendants, keeper_pid, lives
+from contract import wire
+
+from .connection import send
+from .files import LEASE, OUTPUT, Json, read_json
+from .health import Telemetry
+from .processes import boot_id, descendants, keeper_pid, lives, stat_fields
 from .ranks import forget, trial_directory
-from .telemetry import Telemetry
-from .wire import CHUNK, send
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0
@@ -24,8 +26,6 @@ STATE_BEATS = 4
 KEEPER_START_SECONDS = 30.0
 # A disk with less is taken for full when a rank fails.
 FULL_DISK_BYTES = 1 << 20
-# A larger checkpoint is not sent: the harness reads no longer frame.
-LARGEST_CHECKPOINT_BYTES = 8 << 20
 
 
 class Followed:
@@ -53,13 +53,13 @@ class Followed:
             self._state = self._exit_state()
         data = self._read()
         if data:
-            send({"frame": "output", "rank": self.directory.name, "offset": self.offset}, data)
+            send({"frame": wire.OUTPUT_FRAME, "rank": self.directory.name, "offset": self.offset}, data)
             self.offset += len(data)
         elif self._state:
             self.forward_checkpoint()
             ended = self._state.pop("ended_monotonic", None)
             ago = time.monotonic() - ended if ended is not None else 0.0
-            send({"frame": "exit", "rank": self.directory.name, "seconds_ago": ago, **self._state})
+            send({"frame": wire.EXIT_FRAME, "rank": self.directory.name, "seconds_ago": ago, **self._state})
             self.ended = True
         return bool(data)
 
@@ -70,29 +70,28 @@ class Followed:
         with contextlib.suppress(OSError):
             found = os.stat(self._checkpoint, follow_symlinks=False)  # noqa: PTH116 - several times a second
             version = (found.st_ino, found.st_mtime_ns)
-            fit = S_ISREG(found.st_mode) and 0 < found.st_size <= LARGEST_CHECKPOINT_BYTES
+            fit = S_ISREG(found.st_mode) and 0 < found.st_size <= wire.CHECKPOINT_LIMIT_BYTES
             if version == self._sent or not fit:
                 return
             with os.fdopen(os.open(self._checkpoint, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                data = file.read(LARGEST_CHECKPOINT_BYTES)
+                data = file.read(wire.CHECKPOINT_LIMIT_BYTES)
             self._sent = version
-            send({"frame": "checkpoint", "rank": self.directory.name}, data)
+            send({"frame": wire.CHECKPOINT_FRAME, "rank": self.directory.name}, data)
 
     def is_stopped(self) -> bool:
         """Whether the rank's process lives but was stopped (SIGSTOP): nothing but a look at it tells."""
         keeper = keeper_pid(self.directory)
         if keeper is None:
             return False
-        stats = [read_text(f"/proc/{pid}/stat") or "" for pid in [keeper, *descendants(keeper)]]
-        return any(stat.rpartition(")")[2].split()[:1] == ["T"] for stat in stats)
+        return any(stat_fields(pid)[:1] == ["T"] for pid in [keeper, *descendants(keeper)])
 
     def _read(self) -> bytes:
         try:
             if self._output < 0:
-                self._output = os.open(self.directory / "output", os.O_RDONLY)
+                self._output = os.open(self.directory / OUTPUT, os.O_RDONLY)
             if os.fstat(self._output).st_size <= self.offset:
                 return b""
-            return os.pread(self._output, CHUNK, self.offset)
+            return os.pread(self._output, wire.CHUNK_BYTES, self.offset)
         except OSError:
             return b""
 
@@ -111,8 +110,8 @@ class Followed:
                 message = f"its keeper did not start within {KEEPER_START_SECONDS:.0f} s"
             elif keeper["boot_id"] != boot_id():
                 message = "its node was rebooted"
-            state = {"reason": "lost", "code": None, "signal": None, "message": message}
-        if state["reason"] == "lost" or state.get("code"):
+            state = {"reason": wire.LOST, "code": None, "signal": None, "message": message}
+        if state["reason"] == wire.LOST or state.get("code"):
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self.directory.parents[3]).free
                 state["disk_free_bytes"] = free if free < FULL_DISK_BYTES else None
@@ -148,11 +147,11 @@ def follow(request: Json) -> None:
             if data == b"":
                 return
             heard = time.monotonic()
-            if b"q" in data:
+            if wire.COLLECTED in data:
                 forget(request)
                 return
             with contextlib.suppress(OSError):
-                os.utime(base / "lease")
+                os.utime(base / LEASE)
         running = [rank for rank in ranks if not rank.ended]
         more = sum([rank.forward() for rank in running]) > 0
         for rank in running:
@@ -164,7 +163,7 @@ def follow(request: Json) -> None:
             beats += 1
             if beats % STATE_BEATS == 0:
                 stopped = [rank.directory.name for rank in ranks if not rank.ended and rank.is_stopped()]
-            send({"frame": "beat", "stopped": stopped})
+            send({"frame": wire.BEAT_FRAME, "stopped": stopped})
         sample = telemetry.sample(now)
         if sample:
-            send({"frame": "telemetry", **sample})
+            send({"frame": wire.TELEMETRY_FRAME, **sample})

@@ -7,16 +7,23 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
-from .files import Json, read_json, write_json
-from .processes import descendants, identity, signal_process
+from contract import wire
+
+from .files import LEASE, OUTPUT, Json, read_json, write_json
+from .processes import descendants, identity, keeper_mark, kept_processes, kill_all, lives, signal_process
+from .virtual import cpu
 
 TERM_GRACE_SECONDS = 2.0
 RESERVE_BYTES = 4096
+# A keeper that is well has ended its rank so long after its lease.
+GUARD_GRACE_SECONDS = 3 * TERM_GRACE_SECONDS
 # The kernel's out-of-memory killer should take the rank, not the keeper, the agent or sshd.
 RANK_OOM_SCORE = 500
 PR_SET_PDEATHSIG = 1
@@ -31,14 +38,22 @@ def oom_kills() -> int:
     return 0
 
 
+RESERVED = ".exit.json"
+
+
+def reserve(directory: Path) -> None:
+    """Take the space of the file that says how a rank ended, before it starts. Raises OSError where there is none."""
+    (directory / RESERVED).write_bytes(b" " * RESERVE_BYTES)
+
+
 class ExitState:
-    """The file that says how a rank ended. Its space is taken at the start, so that a full disk cannot swallow it."""
+    """The file that says how a rank ended. Its space was taken before, so that a full disk cannot swallow it."""
 
     def __init__(self, directory: Path) -> None:
-        self._reserved = directory / ".exit.json"
+        self._reserved = directory / RESERVED
+        self._directory = directory
         self._path = directory / "exit.json"
         self._began = time.monotonic()
-        self._reserved.write_bytes(b" " * RESERVE_BYTES)
 
     def write(self, reason: str, code: int | None = None, message: str = "", out_of_memory: bool = False) -> None:
         """Write it, whole or not at all; `code` is as `Popen` has it."""
@@ -52,7 +67,11 @@ class ExitState:
             "ended_monotonic": time.monotonic(),
             "ran_seconds": time.monotonic() - self._began,
             **used_by_children(),
+            **cpu.counted(self._directory, cpu.described()),
         }
+        if not self._reserved.exists():  # the rank removed its directory
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._reserved.touch()
         with self._reserved.open("r+b") as file:
             file.write(json.dumps(state).encode())
         self._reserved.replace(self._path)
@@ -101,26 +120,72 @@ def prctl(option: int, value: int) -> None:
 
 
 def reap(process: subprocess.Popen[bytes]) -> None:
-    """Reap one child that has ended, if any: the rank through `process` alone, which else never learns how it ended."""
+    """Reap all children that have ended: the rank through `process` alone, which else never learns how it ended."""
     with contextlib.suppress(ChildProcessError):
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None:
-            return
-        if ended.si_pid == process.pid:
-            process.poll()
-        else:
-            os.waitpid(ended.si_pid, os.WNOHANG)
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == process.pid:
+                process.poll()
+            else:
+                os.waitpid(ended.si_pid, os.WNOHANG)
 
 
-def end_children(process: subprocess.Popen[bytes]) -> None:
-    """End the rank and everything it started: asked first, then killed."""
-    for number, grace in ((signal.SIGTERM, TERM_GRACE_SECONDS), (signal.SIGKILL, TERM_GRACE_SECONDS)):
-        for pid in descendants(os.getpid()):
-            signal_process(pid, number)
-        deadline = time.monotonic() + grace
-        while descendants(os.getpid()) and time.monotonic() < deadline:
-            reap(process)
-            time.sleep(0.02)
+def end_children(process: subprocess.Popen[bytes]) -> bool:
+    """End the rank and everything it started: asked first, then killed. False where some are left."""
+
+    def left() -> list[int]:
+        reap(process)
+        return descendants(os.getpid())
+
+    for pid in left():
+        signal_process(pid, signal.SIGTERM)
+    deadline = time.monotonic() + TERM_GRACE_SECONDS
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return kill_all(left, TERM_GRACE_SECONDS)
+
+
+def start_guard(keeper: Json, lease: Lease) -> None:
+    """Start a process that ends the rank where its keeper was killed, or hangs when the lease has run out.
+
+    systemd does that for its units. It is no child of the keeper, which ends all of those.
+    """
+    if os.fork():
+        os.wait()
+        return
+    if os.fork():
+        os._exit(0)
+    try:
+        os.setsid()
+        os.chdir("/")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        overdue: float | None = None
+        pidfd = os.pidfd_open(int(keeper["pid"]))
+        while lives(keeper) and (overdue is None or time.monotonic() - overdue < GUARD_GRACE_SECONDS):
+            select.select([pidfd], [], [], 1.0)
+            overdue = (overdue or time.monotonic()) if lease.expired() else None
+        time.sleep(1.0)  # who killed the keeper may mean to end the rest too, and wants to know what it ends
+        kill_all(lambda: kept_processes(keeper), GUARD_GRACE_SECONDS)
+    finally:
+        os._exit(0)
+
+
+def feed_watchdog(address: str) -> None:
+    """Tell systemd that this keeper is well; nothing where it is no unit."""
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def overrun(spec: Json, directory: Path) -> str:
+    """What to say of a rank that printed more than a node keeps; empty where it did not."""
+    limit = spec.get("output_limit_bytes")
+    with contextlib.suppress(OSError):
+        if limit and (directory / OUTPUT).stat().st_size > limit:
+            text = f"it had printed more than {limit >> 20} MiB"
+            with (directory / OUTPUT).open("ab") as output:
+                output.write(f"\nharness: this rank is ended: {text}\n".encode())
+            return text
+    return ""
 
 
 def start_rank(spec: Json, directory: Path, blocked: set[signal.Signals]) -> subprocess.Popen[bytes]:
@@ -133,11 +198,12 @@ def start_rank(spec: Json, directory: Path, blocked: set[signal.Signals]) -> sub
             Path("/proc/self/oom_score_adj").write_text(str(RANK_OOM_SCORE), encoding="ascii")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
 
-    with (directory / "output").open("ab") as output:
+    given = {name: value for name, value in {**os.environ, **spec["environment"]}.items() if value is not None}
+    with (directory / OUTPUT).open("ab") as output:
         return subprocess.Popen(
             spec["command"],
             cwd=spec.get("directory") or directory,
-            env={**os.environ, **spec["environment"]},
+            env={**given, **cpu.environment(directory, given, cpu.described(), bool(spec.get("says_ready")))},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -151,39 +217,50 @@ def keep(directory: Path) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     # Without a handler the kernel would drop SIGCHLD instead of keeping it for sigtimedwait.
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
     spec = read_json(directory / "spec.json")
     if spec is None:
         return 2
+    watchdog = os.environ.pop("NOTIFY_SOCKET", "")
+    lease = Lease(directory.parent / LEASE, spec["lease_seconds"])
+    itself = identity(os.getpid())
+    if not watchdog:
+        start_guard(itself, lease)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     exit_state = ExitState(directory)
-    write_json(directory / "keeper.json", identity(os.getpid()))
-    # Looked at after the keeper made itself known: a stop that came before is seen here, one that comes later sees us.
-    stop_file = Path(spec["stop_file"])
-    if stop_file.exists():
-        exit_state.write("stopped", message="before it started")
-        return 0
-    lease = Lease(directory.parent / "lease", spec["lease_seconds"])
     deadline = time.monotonic() + spec["time_limit_seconds"] if spec.get("time_limit_seconds") else None
     ooms = oom_kills()
-
+    stop_file = Path(spec["stop_file"])
     try:
+        write_json(directory / "keeper.json", itself)
+        # Looked at after the keeper made itself known: a stop that came before is seen here, one that comes later sees us.
+        if stop_file.exists():
+            exit_state.write(wire.STOPPED, message="before it started")
+            return 0
+        spec["environment"][wire.KEEPER] = keeper_mark(itself)
         process = start_rank(spec, directory, signals)
     except OSError as error:
-        exit_state.write("start", message=str(error))
+        exit_state.write(wire.NOT_STARTED, message=str(error))
         return 1
-    reason = "exit"
+    reason, message = wire.EXITED, ""
     while process.poll() is None:
         received = signal.sigtimedwait(signals, 1.0)
+        feed_watchdog(watchdog)
+        reap(process)
         if (received is not None and received.si_signo != signal.SIGCHLD) or stop_file.exists():
-            reason = "stopped"
+            reason = wire.STOPPED
         elif lease.expired():
-            reason = "lease"
+            reason = wire.LEASE_ENDED
         elif deadline is not None and time.monotonic() > deadline:
-            reason = "time_limit"
-        if reason != "exit":
+            reason = wire.TIME_LIMIT
+        elif not (directory / "keeper.json").exists():
+            reason, message = wire.LOST, "its directory was removed"
+        elif message := overrun(spec, directory):
+            reason = wire.OUTPUT_LIMIT
+        if reason != wire.EXITED:
             break
-    end_children(process)
+    if not end_children(process):
+        message = f"{message}; processes that it started could not be ended".removeprefix("; ")
     code = process.wait()
-    exit_state.write(reason, code, out_of_memory=code == -signal.SIGKILL and oom_kills() > ooms)
+    exit_state.write(reason, code, message, out_of_memory=code == -signal.SIGKILL and oom_kills() > ooms)
     # A unit that stays 'failed' would have to be reset; the exit state is in the file.
     return 0

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+from contract import wire
 
 from .files import Json, read_json, read_text
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 
 
+def processes() -> list[int]:
+    """Every process here."""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def stat_fields(pid: int) -> list[str]:
+    """What the kernel says of a process behind its name, its state first; empty where there is none."""
+    # Of its first thread: what a process reads of itself without `task` is QEMU's invention under user-mode emulation, with
+    # another start time than others read.
+    return (read_text(f"/proc/{pid}/task/{pid}/stat") or "").rpartition(")")[2].split()
+
+
 def start_ticks(pid: int) -> str | None:
     """The start time of a process in clock ticks; with the id it names one process for ever. None where it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
+    fields = stat_fields(pid)
+    return fields[19] if fields and fields[0] != "Z" else None
 
 
 def boot_id() -> str:
@@ -43,34 +57,75 @@ def keeper_pid(directory: Path) -> int | None:
 
 
 def left_processes(directory: Path) -> list[int]:
-    """Every process of a rank: its keeper and, also where that was killed, what is in the keeper's session."""
-    keeper = read_json(directory / "keeper.json")
+    """Every process of the rank of a directory, also where its keeper was killed."""
+    return kept_processes(read_json(directory / "keeper.json"))
+
+
+def kept_processes(keeper: Json | None) -> list[int]:
+    """A keeper, what is in its session, and what its environment names as kept by it: every process that the rank started.
+
+    Those of other users cannot be looked at.
+    """
     if not keeper or keeper["boot_id"] != boot_id():
         return []
+    return sorted({*session_processes(keeper), *marked_processes({wire.KEEPER: keeper_mark(keeper)})})
+
+
+def keeper_mark(keeper: Json) -> str:
+    """Names a keeper in the environment of what it keeps; no other process of this boot has the same."""
+    return f"{keeper['pid']}.{keeper['start_ticks']}"
+
+
+def marked_processes(marks: Json) -> list[int]:
+    """Live processes that were started with these environment variables."""
+    wanted = [f"{name}={value}".encode() for name, value in marks.items()]
+    found = []
+    for pid in processes():
+        with contextlib.suppress(OSError):
+            said = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if all(mark in said for mark in wanted) and start_ticks(pid):
+                found.append(pid)
+    return found
+
+
+def session_processes(keeper: Json) -> list[int]:
+    """What is in a keeper's session, itself among it."""
     pid = int(keeper["pid"])
     if start_ticks(pid) not in (None, keeper["start_ticks"]):
         return []  # the number is another process's now, so the session is over
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        fields = (read_text(str(stat)) or "").rpartition(")")[2].split()
+    for other in processes():
+        fields = stat_fields(other)
         if len(fields) > 3 and fields[3] == str(pid) and fields[0] != "Z":
-            found.append(int(stat.parent.name))
+            found.append(other)
     return found
 
 
 def descendants(pid: int) -> list[int]:
-    """Every live process below one, children before grandchildren."""
-    found: list[int] = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in children.read_text(encoding="ascii").split()]
-    return found + [deeper for child in found for deeper in descendants(child)]
+    """Every live process below one, parents before their children."""
+    found = [pid]
+    for parent in found:  # grows meanwhile
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in children.read_text(encoding="ascii").split()]
+    return found[1:]
 
 
 def signal_process(pid: int, number: int) -> None:
     """Send a signal to a process that may have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def kill_all(look: Callable[[], list[int]], seconds: float) -> bool:
+    """Kill what `look` finds until it finds nothing: a chain of forks outruns any single look. False where some are left."""
+    deadline = time.monotonic() + seconds
+    while found := look():
+        if time.monotonic() > deadline:
+            return False
+        for pid in found:
+            signal_process(pid, signal.SIGKILL)
+    return True
 
 
 def sudo(command: list[str]) -> list[str]:

@@ -13,13 +13,26 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from .files import Json, write_json
+from contract import wire
+
+from .connection import RefusedError
+from .files import LEASE, Json, write_json
 from .hold import holder
-from .keeper import TERM_GRACE_SECONDS
-from .processes import COMMAND_TIMEOUT_SECONDS, keeper_pid, left_processes, run_command, signal_process, sudo
-from .wire import RefusedError
+from .keeper import TERM_GRACE_SECONDS, reserve
+from .processes import (
+    COMMAND_TIMEOUT_SECONDS,
+    keeper_pid,
+    kill_all,
+    left_processes,
+    marked_processes,
+    run_command,
+    signal_process,
+    sudo,
+)
+from .receive import make_private
 
 LONGEST_UNIT_NAME = 200
+KILL_SECONDS = 5.0
 
 
 def unit_name(run: str, trial: str, rank: str) -> str:
@@ -31,12 +44,14 @@ def unit_name(run: str, trial: str, rank: str) -> str:
 
 def trial_directory(request: Json) -> Path:
     """Where the ranks of a trial on this node have their directories."""
-    return Path(request["root"], "trials", request["run"], request["trial"], request["node"])
+    return Path(request["root"], wire.TRIALS_DIRECTORY, request["run"], request["trial"], request["node"])
 
 
 def stop_file(request: Json) -> Path:
     """Is there once this attempt at a trial was stopped: a start that comes late must not bring it back."""
-    return Path(request["root"], "trials", request["run"], f".stopped-{request['node']}-{request.get('attempt')}")
+    return Path(
+        request["root"], wire.TRIALS_DIRECTORY, request["run"], f".stopped-{request['node']}-{request.get('attempt')}"
+    )
 
 
 def make_room(request: Json) -> None:
@@ -46,7 +61,7 @@ def make_room(request: Json) -> None:
     """
     if request.get("beside"):
         return
-    trials = Path(request["root"], "trials")
+    trials = Path(request["root"], wire.TRIALS_DIRECTORY)
     for path in living(trials.glob(f"*/*/{request['node']}/*/spec.json")):
         if path.parents[2].name != request["run"]:
             raise RefusedError(f"the node is held by run {path.parents[2].name}")
@@ -62,8 +77,15 @@ def make_room(request: Json) -> None:
 
 
 def living(specs: Iterable[Path]) -> list[Path]:
-    """The directories of ranks whose keeper lives, of the paths of their specs."""
-    return [spec.parent for spec in specs if keeper_pid(spec.parent)]
+    """The directories of ranks of which a process lives, of the paths of their specs."""
+    return [spec.parent for spec in specs if left_processes(spec.parent)]
+
+
+def refuse_strangers(request: Json) -> None:
+    """Raise RefusedError where another run holds this node: a harness that lost its hold may not know it yet."""
+    other = holder(request)
+    if other and other.get("run") != request["run"]:
+        raise RefusedError(f"is held by run {other.get('run')} ({other.get('harness')})")
 
 
 def start(request: Json, files: dict[str, bytes] | None = None) -> Json:
@@ -71,22 +93,26 @@ def start(request: Json, files: dict[str, bytes] | None = None) -> Json:
 
     `files` are what ranks begin with, by rank. Raises RefusedError where the node is another run's.
     """
+    refuse_strangers(request)
     make_room(request)
     base = trial_directory(request)
+    make_private(Path(request["root"], wire.TRIALS_DIRECTORY))
     base.mkdir(parents=True)
-    (base / "lease").touch()
+    (base / LEASE).touch()
     keepers = {rank["name"]: start_keeper(request, rank, base / rank["name"], files or {}) for rank in request["ranks"]}
     # A keeper that is a process of ours says by its file that it runs, and a unit's says so by systemd.
-    failed = refusals(keepers) if request["supervisor"] == "systemd" else {}
+    failed = refusals(keepers) if request["supervisor"] == wire.SUPERVISOR_SYSTEMD else {}
     return {"failed": failed}
 
 
 def start_keeper(request: Json, rank: Json, directory: Path, files: dict[str, bytes]) -> subprocess.Popen[str]:
     """Make a rank's directory, and start its keeper or what makes it a unit."""
     directory.mkdir()
-    spec = {key: request.get(key) for key in ("lease_seconds", "time_limit_seconds", "directory")}
-    own = {"command": rank["command"], "environment": rank["environment"], "stop_file": str(stop_file(request))}
+    spec = {key: request.get(key) for key in ("lease_seconds", "time_limit_seconds", "output_limit_bytes", "directory")}
+    own = {key: rank.get(key) for key in ("command", "environment", "says_ready")}
+    own["stop_file"] = str(stop_file(request))
     write_json(directory / "spec.json", {**spec, **own}, 0o600)
+    reserve(directory)
     if rank["name"] in files:
         (directory / request["resume"]["file"]).write_bytes(files[rank["name"]])
     return subprocess.Popen(
@@ -94,7 +120,7 @@ def start_keeper(request: Json, rank: Json, directory: Path, files: dict[str, by
         # The keeper must not hold the pipes of this connection open.
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE if request["supervisor"] == "systemd" else subprocess.DEVNULL,
+        stderr=subprocess.PIPE if request["supervisor"] == wire.SUPERVISOR_SYSTEMD else subprocess.DEVNULL,
         text=True,
         start_new_session=True,
     )
@@ -116,8 +142,8 @@ def refusals(units: dict[str, subprocess.Popen[str]]) -> dict[str, str]:
 
 def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
     """The command that starts a rank's keeper, as a transient unit or as a plain process."""
-    keeper = [sys.executable, "-I", "-S", str(Path(__file__).resolve().parent), "keep", str(directory)]
-    if request["supervisor"] == "process":
+    keeper = [sys.executable, "-I", "-S", str(Path(__file__).resolve().parent), wire.KEEP, str(directory)]
+    if request["supervisor"] == wire.SUPERVISOR_PROCESS:
         return keeper
     unit = unit_name(request["run"], request["trial"], rank)
     properties = [
@@ -125,6 +151,10 @@ def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
         f"--property=TimeoutStopSec={2 * TERM_GRACE_SECONDS + 1:.0f}",
         "--property=OOMPolicy=continue",
         "--property=LimitNOFILE=65536",
+        # A keeper that was stopped or hangs ends no rank when its lease has run out; systemd does.
+        f"--property=WatchdogSec={request['lease_seconds']:.0f}",
+        "--property=WatchdogSignal=SIGKILL",
+        "--property=NotifyAccess=main",
         f"--property=WorkingDirectory={directory}",
     ]
     return sudo(
@@ -144,7 +174,7 @@ def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
 
 def stop(request: Json) -> Json:
     """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left."""
-    root = Path(request["root"]) / "trials"
+    root = Path(request["root"]) / wire.TRIALS_DIRECTORY
     run, trial = request.get("run") or "*", request.get("trial") or "*"
     if request.get("attempt"):
         with contextlib.suppress(OSError):
@@ -153,9 +183,9 @@ def stop(request: Json) -> Json:
     # Every run of this node or, where the whole node is cleaned, of those that share its machine.
     node = request["node"] if request.get("run") else "*"
     directories = [path.parent for path in root.glob(f"{run}/{trial}/{node}/*/spec.json")]
-    alive = [path for path in directories if left_processes(path)]
+    alive = living(path / "spec.json" for path in directories)
     units: list[str] = []
-    if request["supervisor"] == "systemd":
+    if request["supervisor"] == wire.SUPERVISOR_SYSTEMD:
         glob = unit_name(run, trial, "*") if request.get("run") else "harness-*.service"
         listed = run_command(["systemctl", "list-units", "--plain", "--no-legend", "--all", glob])
         units = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
@@ -164,6 +194,9 @@ def stop(request: Json) -> Json:
             run_command(sudo(["systemctl", "reset-failed", *units]))
     else:
         stop_keepers(alive)
+    if request.get("token"):  # also of ranks that removed their directories
+        marks = {wire.TRIAL_TOKEN: request["token"], wire.NODE: request["node"]}
+        kill_all(lambda: marked_processes(marks), KILL_SECONDS)
     left = [describe(path) for path in alive if left_processes(path)]
     return {"stopped": sorted(describe(path) for path in alive) or units, "left": left}
 
@@ -174,9 +207,7 @@ def stop_keepers(directories: list[Path]) -> None:
         signal_process(pid, signal.SIGTERM)
     wait_for_end(directories, 2 * TERM_GRACE_SECONDS + 1 if any(map(keeper_pid, directories)) else 0)
     for path in directories:
-        for pid in left_processes(path):
-            signal_process(pid, signal.SIGKILL)
-    wait_for_end(directories, 1.0)
+        kill_all(lambda: left_processes(path), KILL_SECONDS)  # noqa: B023 - called at once
 
 
 def wait_for_end(directories: list[Path], seconds: float) -> None:
@@ -204,13 +235,13 @@ def forget(request: Json) -> None:
 
 def clean(request: Json) -> Json:
     """Stop all that any run left on this node, and remove what runs left on its disk, other sweeps' code included."""
-    other = holder(request)
-    if other and not request.get("force"):
-        raise RefusedError(f"is held by run {other.get('run')} ({other.get('harness')})")
+    if not request.get("force"):
+        refuse_strangers({**request, "run": None})
     result = stop({**request, "run": None, "trial": None, "attempt": None})
     root = Path(request["root"])
     freed = 0
-    for directory in [root / "trials", *((root / "code").glob("*") if (root / "code").is_dir() else [])]:
+    sent = sorted((root / wire.CODE_DIRECTORY).glob("*"))
+    for directory in [root / wire.TRIALS_DIRECTORY, root / wire.JOBS_DIRECTORY, *sent]:
         if directory.name == request.get("keep_code") or not directory.exists():
             continue
         freed += sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from contract import wire
 
-from . import checkpoint, data, options, schedule, sharding, stores
+from . import checkpoint, datasets, engines, kvstores, memory, models, options, schedule, sharding, trial
+from .engines.layout import laid_out
 from .errors import ProgramError
-from .events import emit
-from .models import ARCHITECTURES, digest
-from .reporting import Start
+from .kvstores import KVStoreOptions
+from .reporting.epoch import Start
+from .reporting.events import emit
 
 _EXIT_BAD_INPUT = 2
+_IMPLEMENTATION = "MXNET_KVSTORE_IMPLEMENTATION"  # the runtime looks at it when MXNet is imported
+_PS_LITE_ROLE = "DMLC_ROLE"  # MXNet itself looks at it when it is imported
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the process's role; exit code 0, or 2 after an `error` event and the same words on stderr."""
+    return reported(_play, arguments)
+
+
+def reported(work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Do what a program does; exit code 0, or 2 after an `error` event and the same words on stderr."""
     try:
-        chosen = options.parse(arguments)
-        if os.environ.get("DMLC_ROLE") in {"scheduler", "server"}:
-            _serve()
-        else:
-            _work(chosen)
+        work(arguments)
     except ProgramError as error:
-        emit("error", message=error.message, remedy=error.remedy)
+        emit(wire.ERROR, message=error.message, remedy=error.remedy)
         print(f"error: {error.message}\n  try: {error.remedy}", file=sys.stderr)
         return _EXIT_BAD_INPUT
     return 0
+
+
+def _play(arguments: Sequence[str]) -> None:
+    chosen = options.parse(arguments)
+    if implementation := chosen.own.get("kvstore_implementation"):
+        os.environ[_IMPLEMENTATION] = implementation
+    if os.environ.get(_PS_LITE_ROLE) in {"scheduler", "server"}:
+        _serve()
+    else:
+        _work(chosen)
 
 
 def _serve() -> None:
@@ -40,32 +55,46 @@ def _serve() -> None:
 def _work(chosen: options.Options) -> None:
     """Be a worker: whatever can be wrong with the data is found before the store is opened and others wait."""
     start = Start()
-    exchange = stores.Exchange(chosen.synchronise_every, chosen.wire, chosen.threshold)
-    exchange.check(chosen.kvstore)
-    architecture = ARCHITECTURES[chosen.model]
-    dataset = data.load(chosen.dataset, chosen.data_dir, chosen.limit).enlarged(architecture.side)
+    asked = KVStoreOptions(chosen.synchronise_every, chosen.wire, chosen.threshold, chosen.rule, chosen.own)
+    kvstores.check(chosen.kvstore, asked, chosen.engine)
+    architecture = models.load(chosen.model, datasets.named(chosen.dataset).classes)
+    dataset = datasets.load(chosen.dataset, chosen.data_dir, chosen.limit)
+    dataset = dataset.holding_out(chosen.holdout).fitted(architecture.side, architecture.channels)
     begun = checkpoint.beginning(architecture, chosen.seed)
-    workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
+    workers = trial.world_size()
     sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
+    memory.check(architecture, dataset, chosen, os.environ)
+    engines.require(chosen.engine)
     start.loaded()
 
-    derived = stores.environment(chosen.kvstore, architecture.sizes(), os.environ)
-    os.environ.update(derived)  # before MXNet reads it
+    derived = kvstores.environment(chosen.kvstore, architecture.sizes(), os.environ, chosen.engine)
+    os.environ.update(derived)  # before the engine reads it
+    engine = engines.load(chosen.engine)
 
-    from .loop import Trainer
-    from .network import Network
+    from .trainer import Trainer
 
     start.imported()
     rate = schedule.scaled(chosen.learning_rate, chosen.learning_rate_scaling, workers)
-    with stores.open_store(
-        chosen.kvstore, exchange, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
+    with kvstores.open_kvstore(
+        chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
     ) as store:
-        network = Network(architecture, dataset.side, dataset.deviation)
         buckets = store.buckets(architecture.sizes())
+        if store.by_parts:
+            buckets = architecture.aligned(buckets)
+        factored = store.factored(architecture.dense_layers() if chosen.accumulate == 1 else [])
+        model = engine.build(
+            laid_out(
+                architecture, dataset, begun.arrays, buckets,
+                by_parts=store.by_parts, factored=factored, accumulate=chosen.accumulate,
+            )
+        )  # fmt: skip
+        begun.arrays.clear()  # the model has its own
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
-        store.attach(network.lay_out(begun.weights, buckets, by_parts=store.by_parts), shares)
-        trainer = Trainer(chosen, dataset, network, store, shares)
+        memory.in_pieces(shares.own, chosen.accumulate)
+        store.attach(model, shares)
+        store.restore(begun.state)
+        trainer = Trainer(chosen, dataset, model, store, shares)
         start.ready(
             rank=store.rank,
             workers=store.workers,
@@ -73,9 +102,12 @@ def _work(chosen: options.Options) -> None:
             parameters=architecture.parameters(),
             environment=derived,
             replaceable=store.replaceable,
+            factored=[layer.name for layer in factored],
+            implementation=store.implementation,
         )
         trainer.run(begun.epoch)
-        trained = network.weights()
         if chosen.save_weights and store.rank == 0:
+            trained = model.weights() | model.statistics()
             np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
-        emit("done", rank=store.rank, epochs=chosen.epochs, weights_sha256=digest(trained))
+        digest = models.digest_of(model.weight(name) for name in architecture.shapes())
+        emit(wire.DONE, rank=store.rank, epochs=chosen.epochs, weights_sha256=digest)

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from contract import wire
 
 from .errors import ProgramError
 
 Indices = npt.NDArray[np.int64]
-
-SIZES = "HARNESS_BATCH_SIZES"
-PLACE = "HARNESS_WORKER_RANK"
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,20 @@ def batch_sizes(environment: Mapping[str, str], batch_size: int, workers: int) -
 
     Raises ProgramError where it says anything but a batch for each worker, `batch_size * workers` images together.
     """
-    text = environment.get(SIZES)
+    text = environment.get(wire.BATCH_SIZES)
     if not text:
         return (batch_size,) * workers
     words = text.split(",")
     sizes = tuple(int(word) for word in words if word.isascii() and word.isdigit() and int(word) > 0)
     if not len(words) == len(sizes) == workers or sum(sizes) != batch_size * workers:
         raise ProgramError(
-            f"{SIZES}={text} does not share {batch_size * workers} images among {workers} workers",
+            f"{wire.BATCH_SIZES}={text} does not share {batch_size * workers} images among {workers} workers",
             "name a batch for each worker, in launch order, that add up to the batch size times the workers",
         )
-    if workers > 1 and PLACE not in environment:
-        raise ProgramError(f"{SIZES} is set, {PLACE} is not", "start the program through `harness sweep`")
+    if workers > 1 and wire.RANK not in environment:
+        raise ProgramError(
+            f"{wire.BATCH_SIZES} is set, {wire.RANK} is not", "start the program through `harness sweep`"
+        )
     return sizes
 
 
@@ -71,22 +71,32 @@ def shares(environment: Mapping[str, str], batch_size: int, workers: int, rank: 
 
     The store's `rank` alone will not do: ps-lite numbers workers as it likes, and a batch is meant for one node.
     """
-    return Shares(batch_sizes(environment, batch_size, workers), int(environment.get(PLACE, rank)))
+    return Shares(batch_sizes(environment, batch_size, workers), int(environment.get(wire.RANK, rank)))
 
 
-def steps_per_epoch(images: int, batch_size: int, workers: int) -> int:
-    """Batches of every worker. Raises ProgramError where there is not one."""
+def steps_per_epoch(images: int, batch_size: int, workers: int, most: int | None = None) -> int:
+    """Batches of every worker, `most` at most where it is given. Raises ProgramError where there is not one."""
     steps = images // (batch_size * workers)
     if not steps:
         raise ProgramError(
             f"{images} training images do not fill one batch of {batch_size} on each of {workers} workers",
             "take a smaller batch size, fewer nodes or more images",
         )
-    return steps
+    return steps if most is None else min(steps, most)
 
 
 def epoch_shard(images: int, shares: Shares, *, seed: int, epoch: int) -> Indices:
-    """Indices of the images of one worker in one epoch, shape (steps, own batch)."""
+    """The images of one worker in one epoch.
+
+    Args:
+        images: how many there are.
+        shares: how the workers share a batch.
+        seed: of the run.
+        epoch: from 1.
+
+    Returns:
+        (steps, batch) int64: indices of images.
+    """
     steps = images // shares.total
     # RandomState's stream is frozen: the same shuffle with every NumPy, where Generator's may change
     order = np.random.RandomState([seed, epoch]).permutation(images)
@@ -96,3 +106,8 @@ def epoch_shard(images: int, shares: Shares, *, seed: int, epoch: int) -> Indice
 def validation_range(images: int, shares: Shares) -> tuple[int, int]:
     """First and last-but-one index of a worker's part of the validation images, as large as its part of a global batch."""
     return images * shares.before // shares.total, images * (shares.before + shares.own) // shares.total
+
+
+def epoch_seed(shares: Shares, *, seed: int, epoch: int) -> int:
+    """What a worker's engine is seeded with in an epoch, 0 to 2**31 - 1: a worker's own, the same in every run."""
+    return int(np.random.RandomState([seed, epoch, shares.place]).randint(2**31 - 1))

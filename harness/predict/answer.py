@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
+from harness.analysis.analysis import Analysis, analyse_run
+from harness.analysis.load import load_run
 from harness.console import err, out
-from harness.disk import write_atomically
 from harness.errors import BadInputError
 from harness.predict.figure import draw
 from harness.predict.fit import RANGE_PERCENTILES
@@ -18,9 +19,8 @@ from harness.predict.forecast import Forecast, forecast, show_rate
 from harness.predict.measurements import Measured, measured_series
 from harness.predict.question import Question
 from harness.predict.terminal import forecast_json, forecast_text
-from harness.report.analysis import Analysis, analyse
-from harness.report.load import load_run
-from harness.store import RunPaths
+from harness.results.disk import write_atomically
+from harness.results.run_paths import RunPaths
 
 
 def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is not known.
     """
     data = load_run(paths)
-    analysis = analyse(data.trials, data.epochs, data.telemetry, data.manifest, notes=data.notes)
+    analysis = analyse_run(data)
     link = question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
     fitted, too_small = _enough(measured_series(analysis, data.trials, data.epochs), paths)
     mixed = bool(data.manifest.get("rates"))  # asked for by a run whose nodes differ
@@ -44,9 +44,9 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(_as_json(forecasts, question, paths, link), indent=2, allow_nan=False) + "\n")
     else:
         _print(forecasts, question, analysis, link)
-        out.print(f"figure: {drawn}", markup=False, soft_wrap=True)
+        out.print(f"figure: {drawn}", soft_wrap=True)
     for each in too_small:
-        err.print(f"left out: {each.label}: one cluster size only ({each.sizes[0]})", markup=False, soft_wrap=True)
+        err.print(f"left out: {each.label}: one cluster size only ({each.sizes[0]})", soft_wrap=True)
 
 
 def _enough(series: tuple[Measured, ...], paths: RunPaths) -> tuple[list[Measured], list[Measured]]:

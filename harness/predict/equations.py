@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.predict.model import Conditions, Point, Traffic, cost_terms, step_seconds, wire_seconds
+from harness.predict.model import Conditions, Point, Traffic, cost_terms, shown_seconds, step_seconds, wire_seconds
 from harness.predict.solve import Array, bounded_least_squares
 
 # How far measured steps lie from the model before more is known, and the least and most that is believed of them.
@@ -21,7 +21,8 @@ _LEAST_SPREAD, _MOST_SPREAD = 0.001, 0.1
 _ROUNDS = 3
 HIDDEN = (0.0, 0.25, 0.5)
 """Of computing; backward, behind which the first gradients may travel, is about half of it."""
-_OWN_SPREAD = 0.3
+# What is believed of computing: its own measured time, or where nothing tells it from waiting the whole step.
+_OWN_SPREAD, _UNTOLD_SPREAD = 0.1, 0.3
 # Phases seldom fill a link: the same sweep on 10 and 20 Mbit/s paid 1.1 to 1.3 times the phased wire time.
 _EXPOSED, _EXPOSED_SPREAD, _MOST_EXPOSED = 1.0, 0.5, 1.5
 _LEAST_COMPUTE = 1e-3
@@ -45,7 +46,15 @@ class Equations:
     costs: Array
 
     def disturbed(self, factors: Array, shifts: Array) -> Array:
-        """Solutions (6 x cases) with measurements times `factors` (measurements x cases), beliefs moved by `shifts`."""
+        """Solutions with the measurements multiplied and the beliefs moved.
+
+        Args:
+            factors: measurements x cases, float64, no unit.
+            shifts: beliefs x cases, float64, in units of each belief's spread.
+
+        Returns:
+            6 x cases, float64, units as model.COSTS has them.
+        """
         values = np.vstack([self.measured[:, None] * factors, self.beliefs[:, None] + shifts])
         return _solution(self.matrix, values, self.upper, self.hidden, self.least_image_seconds)
 
@@ -67,16 +76,39 @@ class Solved:
 
     @property
     def costs(self) -> Array:
-        """6 x equations."""
+        """The costs by each of the equations.
+
+        Returns:
+            6 x equations, float64, units as model.COSTS has them.
+        """
         return np.stack([one.costs for one in self.equations], axis=1)
 
     def seconds(self, nodes: Array, conditions: Conditions) -> Array:
-        """Seconds a step, for each number of nodes."""
+        """How long a step takes.
+
+        Args:
+            nodes: (points,) float64, count.
+            conditions: under which.
+
+        Returns:
+            (points,) float64, s.
+        """
         return weighted_seconds(self.costs, self.weights, nodes, self.traffic, conditions)
 
 
 def weighted_seconds(costs: Array, weights: Array, nodes: Array, traffic: Traffic, conditions: Conditions) -> Array:
-    """The weighted geometric mean of the cases' steps, for each number of nodes."""
+    """The weighted geometric mean of the cases' steps.
+
+    Args:
+        costs: 6 x cases, float64, units as model.COSTS has them.
+        weights: (cases,) float64, together 1, no unit.
+        nodes: (points,) float64, count.
+        traffic: what a step moves.
+        conditions: under which.
+
+    Returns:
+        (points,) float64, s.
+    """
     mean: Array = np.exp(np.log(step_seconds(costs, nodes, traffic, conditions)) @ weights)
     return mean
 
@@ -97,15 +129,16 @@ def _with_hidden(hidden: float, points: Sequence[Point], traffic: Traffic, link:
     nodes, batch, seconds = (_column(points, name) for name in ("nodes", "batch", "step_seconds"))
     first = min(points, key=lambda point: (point.nodes, point.batch))
     own = first.own_seconds or first.step_seconds
+    own_spread = _OWN_SPREAD if first.own_seconds else _UNTOLD_SPREAD
     least = _LEAST_COMPUTE * first.step_seconds / first.batch
-    priors, beliefs = _priors(points, first.batch, own)
+    priors, beliefs = _priors(points, first.batch, own, own_spread)
     # With one batch size nothing tells a step's fixed cost from its images': all counts as the images'.
     several_batches = len(set(np.round(batch))) > 1
     upper = np.array([np.inf, np.inf if several_batches else 0.0, np.inf, np.inf, _MOST_EXPOSED])
     spread, freedom = MEASURED_SPREAD, len(points) - int(np.sum(upper > 0))
-    wire, computing = wire_seconds(nodes, traffic, link), own * batch / first.batch
+    paid, wire, computing = cost_terms(nodes, batch), wire_seconds(nodes, traffic, link), own * batch / first.batch
     for _ in range(_ROUNDS):
-        terms = cost_terms(nodes, batch, np.maximum(wire - hidden * computing, 0)) / seconds[:, None]
+        terms = np.column_stack([paid, shown_seconds(wire, hidden, computing)]) / seconds[:, None]
         matrix, measured = np.vstack([terms / spread, priors]), np.full(len(points), 1 / spread)
         costs = _solution(matrix, np.concatenate([measured, beliefs])[:, None], upper, hidden, least)[:, 0]
         found = Equations(matrix, measured, beliefs, hidden, upper, least, spread, costs)
@@ -123,20 +156,20 @@ def _solution(matrix: Array, values: Array, upper: Array, hidden: float, least_i
     return np.vstack([image, costs[1:], np.full_like(image, hidden)])
 
 
-def _priors(points: Sequence[Point], batch: float, own: float) -> tuple[Array, Array]:
+def _priors(points: Sequence[Point], batch: float, own: float, own_spread: float) -> tuple[Array, Array]:
     """A row a prior in units of its spread, and what it believes: computing takes `own` seconds with this batch, messages may
     cost anything, all of the wire's phased time shows.
     """
     longest = max(point.step_seconds for point in points)
     peers = max(max(point.nodes for point in points) - 1, 1)
     rows = [
-        [batch / (_OWN_SPREAD * own), 1 / (_OWN_SPREAD * own), 0, 0, 0],
+        [batch / (own_spread * own), 1 / (own_spread * own), 0, 0, 0],
         [0, 1 / own, 0, 0, 0],
         [0, 0, 1 / longest, 0, 0],
         [0, 0, 0, peers / longest, 0],
         [0, 0, 0, 0, 1 / _EXPOSED_SPREAD],
     ]
-    return np.array(rows), np.array([1 / _OWN_SPREAD, 0, 0, 0, _EXPOSED / _EXPOSED_SPREAD])
+    return np.array(rows), np.array([1 / own_spread, 0, 0, 0, _EXPOSED / _EXPOSED_SPREAD])
 
 
 def _column(points: Sequence[Point], name: str) -> Array:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from harness.display import style
 from harness.predict.forecast import Forecast, Scenario
-from harness.report import style
 
 _WIDTH_INCHES, _ROW_INCHES = 6.6, 2.9
 _DPI = 200

@@ -64,16 +64,36 @@ class Fit:
 
     @property
     def costs(self) -> Array:
-        """The fitted costs (6, model.COSTS), weighted means."""
+        """The fitted costs, weighted means.
+
+        Returns:
+            (6,) float64, units as model.COSTS has them.
+        """
         return self.solved.costs @ self.solved.weights
 
     def seconds(self, nodes: Array, conditions: Conditions) -> Array:
-        """Seconds a step, for each number of nodes."""
+        """How long a step takes.
+
+        Args:
+            nodes: (points,) float64, count.
+            conditions: under which.
+
+        Returns:
+            (points,) float64, s.
+        """
         costs = self._under(self.solved.costs, QUEUED, conditions)
         return weighted_seconds(costs, self.solved.weights, nodes, self.traffic, conditions)
 
     def sampled_seconds(self, nodes: Array, conditions: Conditions) -> Array:
-        """Seconds a step in every sample: nodes x SAMPLES."""
+        """How long a step takes in every sample.
+
+        Args:
+            nodes: (points,) float64, count.
+            conditions: under which.
+
+        Returns:
+            points x SAMPLES, float64, s.
+        """
         costs = self._under(self.samples, self.queued, conditions)
         return step_seconds(costs, nodes, self.traffic, conditions) * self.factors
 
@@ -88,8 +108,13 @@ class Fit:
 def fit_points(points: Sequence[Point], link_bits_per_second: float | None) -> Fit:
     """Fit the model to the points of one series.
 
-    `link_bits_per_second` is the link they were measured on, None where it is not known: its cost is then part of the
-    message costs. Raises BadInputError for fewer than two cluster sizes.
+    Args:
+        points: what was measured, times in s.
+        link_bits_per_second: the link they were measured on, None where it is not known: its cost is then part of the message
+            costs.
+
+    Raises:
+        BadInputError: there are fewer than two cluster sizes.
     """
     sizes = sorted({point.nodes for point in points})
     if len(sizes) < 2:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from harness.analysis.analysis import Analysis
+from harness.analysis.epochs import last_rows
+from harness.contract.columns import count_column
 from harness.predict.model import Point
-from harness.report.analysis import Analysis
-from harness.report.epoch_rows import last_rows
-
-_BATCH = "batch_size"
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,21 @@ class Measured:
 def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Measured, ...]:
     """The series of a run that have a time per step, with their points.
 
-    `trials` and `epochs` have the columns of the CSVs (docs/design.md). Trials that failed or are suspect are left out, as is
-    what a shared loopback interface counted.
+    Trials that failed or are suspect are left out, as is what a shared loopback interface counted.
+
+    Args:
+        analysis: of the same run.
+        trials: frame with the columns of trials.csv, dtypes as read_table gives them, units of docs/reference/columns.md.
+        epochs: frame with the columns of epochs.csv, in the same way (dtypes, units).
     """
+    program = analysis.facts.program
     rows = analysis.trials[~analysis.trials["suspect"]].dropna(subset=["step_seconds", "worker_batch"])
     rows = rows[rows["step_seconds"] > 0].set_index("trial")
     steady = rows["global_batch"] / rows["images_per_second"]  # without the first epoch, where there is another
-    counted = servers(trials).reindex(rows.index)
+    counted = sharing_ranks(trials, program.sharing).reindex(rows.index)
     shared = analysis.facts.kind == "local"
     # One worker alone waits for the server on its own node; under a quota who waits computes faster afterwards.
-    untold = (counted > 0) | (analysis.facts.kind == "virtual")
+    untold = (counted > 0) | (analysis.facts.kind == "virtual" and set(analysis.cpu_models) != {"stretched"})
     rows = rows.assign(
         busiest_bytes=pd.Series(dtype=float) if shared else busiest_bytes(epochs),
         shards=counted.where(counted > 0, rows["nodes"]),  # a store without servers has a share on every node
@@ -51,7 +55,7 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     )
     grouped: dict[tuple[str, ...], list[int]] = {}
     for one in analysis.series:
-        grouped.setdefault(_without_batch(one.values, analysis.parameters), []).append(one.index)
+        grouped.setdefault(_without(program.batch, one.values, analysis.parameters), []).append(one.index)
     found = []
     for members in grouped.values():
         there = rows[rows["series"].isin(members)]
@@ -63,7 +67,14 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
 
 
 def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
-    """By trial: bytes a step that the busiest worker's node sent, or received where that is more."""
+    """By trial: bytes a step that the busiest worker's node sent, or received where that is more.
+
+    Args:
+        epochs: frame with the columns of epochs.csv, numbers as float64 (bytes, counts).
+
+    Returns:
+        Series of float64 by trial (bytes); empty where bytes were not counted.
+    """
     wanted = ("trial", "rank", "epoch", "steps", "bytes_sent", "bytes_received")
     if any(name not in epochs for name in wanted):
         return pd.Series(dtype=float)
@@ -73,12 +84,21 @@ def busiest_bytes(epochs: pd.DataFrame) -> pd.Series:
     return most.groupby("trial").max()
 
 
-def servers(trials: pd.DataFrame) -> pd.Series:
-    """By trial: how many servers it had, 0 where that is not known."""
+def sharing_ranks(trials: pd.DataFrame, roles: Sequence[str]) -> pd.Series:
+    """By trial: how many ranks hold a share of the parameters, beside the workers.
+
+    Args:
+        trials: frame with the columns of trials.csv, counts as int64, float64 or text (no unit).
+        roles: the roles of such ranks, `Program.sharing`.
+
+    Returns:
+        Series of float64 by trial (count), 0 where that is not known.
+    """
     rows = trials.drop_duplicates("trial", keep="last").set_index("trial")
-    if "servers" not in rows:
-        return pd.Series(0, index=rows.index)
-    return pd.to_numeric(rows["servers"], errors="coerce").fillna(0)
+    counts = [
+        pd.to_numeric(rows[name], errors="coerce").fillna(0.0) for name in map(count_column, roles) if name in rows
+    ]
+    return sum(counts, start=pd.Series(0.0, index=rows.index))
 
 
 def _points(rows: pd.DataFrame) -> tuple[Point, ...]:
@@ -102,6 +122,6 @@ def _positive(column: pd.Series) -> float | None:
     return value if np.isfinite(value) and value > 0 else None
 
 
-def _without_batch(values: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+def _without(batch: str | None, values: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     named: Mapping[str, str] = dict(zip(names, values, strict=True))
-    return tuple(value for name, value in named.items() if name != _BATCH)
+    return tuple(value for name, value in named.items() if name != batch)

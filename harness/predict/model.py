@@ -23,6 +23,7 @@ import numpy as np
 from harness.predict.solve import Array
 
 COSTS = ("image_seconds", "step_seconds", "group_seconds", "peer_seconds", "exposed", "hidden")
+"""The first four in s, the others without unit; arrays of costs have these six rows."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,36 @@ class Traffic:
     servers: int | None = None
 
     def shards(self, nodes: Array) -> Array:
-        """Into how many shards the evenly placed bytes are cut."""
+        """Into how many shards the evenly placed bytes are cut.
+
+        Args:
+            nodes: (points,) float64, count.
+
+        Returns:
+            (points,) float64, count.
+        """
         return nodes if self.servers is None else np.minimum(nodes, self.servers)
 
     def phased_bytes(self, nodes: Array) -> Array:
-        """Bytes that pass one link, one after the other, when everybody first pushes and then pulls."""
+        """Bytes that pass one link, one after the other, when everybody first pushes and then pulls.
+
+        Args:
+            nodes: (points,) float64, count.
+
+        Returns:
+            (points,) float64, bytes a step.
+        """
         return 2 * (nodes - 1) * (self.even_bytes / self.shards(nodes) + self.whole_bytes)
 
     def busiest_bytes(self, nodes: Array) -> Array:
-        """Bytes that the busiest node sends in a step, and receives: no overlap makes a step shorter than they take."""
+        """Bytes that the busiest node sends in a step, and receives: no overlap makes a step shorter than they take.
+
+        Args:
+            nodes: (points,) float64, count.
+
+        Returns:
+            (points,) float64, bytes a step.
+        """
         even, whole = traffic_terms(nodes, self.shards(nodes))
         return even * self.even_bytes + whole * self.whole_bytes
 
@@ -68,6 +90,13 @@ def traffic_terms(nodes: Array, shards: Array) -> tuple[Array, Array]:
     """What the busiest node sends in a step per byte placed evenly, and per byte placed whole on it.
 
     As a worker it sends what other nodes serve, as a server it sends to all other workers what it serves itself.
+
+    Args:
+        nodes: (points,) float64, count.
+        shards: (points,) float64, count.
+
+    Returns:
+        Two arrays (points,) of float64, no unit (bytes a byte).
     """
     several = nodes > 1
     return np.where(several, 1 + (nodes - 2) / shards, 0.0), np.where(several, nodes - 1, 0.0)
@@ -82,22 +111,64 @@ class Conditions:
 
 
 def wire_seconds(nodes: Array, traffic: Traffic, link_bits_per_second: float | None) -> Array:
-    """Phased wire time of a step; 0 where the link is not modelled."""
+    """Phased wire time of a step; 0 where the link is not modelled.
+
+    Args:
+        nodes: (points,) float64, count.
+        traffic: what a step moves.
+        link_bits_per_second: of each node's link.
+
+    Returns:
+        (points,) float64, s.
+    """
     return traffic.phased_bytes(nodes) * 8 / link_bits_per_second if link_bits_per_second else np.zeros_like(nodes)
 
 
-def cost_terms(nodes: Array, batch: Array, shown_seconds: Array) -> Array:
-    """How often each of COSTS but the last is paid in a step: points x 5; `shown_seconds`: what of the wire is not hidden."""
-    return np.stack([batch, np.ones_like(nodes), (nodes > 1).astype(float), nodes - 1, shown_seconds], axis=1)
+def cost_terms(nodes: Array, batch: Array) -> Array:
+    """How often each of the first four COSTS is paid in a step.
+
+    Args:
+        nodes: (points,) float64, count.
+        batch: (points,) float64, images of a worker.
+
+    Returns:
+        points x 4, float64, count.
+    """
+    return np.stack([batch, np.ones_like(nodes), (nodes > 1).astype(float), nodes - 1], axis=1)
+
+
+def shown_seconds(wire: Array, hidden: float | Array, computing: Array) -> Array:
+    """What of the phased wire time does not hide behind computing.
+
+    Args:
+        wire: phased wire time, (points,) or points x 1, float64, s.
+        hidden: share of computing behind which it hides, a number or (cases,) of float64, no unit.
+        computing: (points,) or (cases,) float64, s.
+
+    Returns:
+        (points,) or points x cases, float64, s.
+    """
+    shown: Array = np.maximum(wire - hidden * computing, 0)
+    return shown
 
 
 def step_seconds(costs: Array, nodes: Array, traffic: Traffic, conditions: Conditions) -> Array:
-    """Seconds a step: points x cases, for `costs` of 6 x cases."""
+    """How long a step takes.
+
+    Args:
+        costs: 6 x cases, float64, units as COSTS has them.
+        nodes: (points,) float64, count.
+        traffic: what a step moves.
+        conditions: under which.
+
+    Returns:
+        points x cases, float64, s.
+    """
     link = conditions.link_bits_per_second
-    *linear, exposed, hidden = costs
+    linear, exposed, hidden = costs[:4], costs[4], costs[5]
     computing = costs[0] * conditions.batch + costs[1]
-    shown = np.maximum(wire_seconds(nodes, traffic, link)[:, None] - hidden * computing, 0)
-    unexposed = cost_terms(nodes, np.full_like(nodes, conditions.batch), np.zeros_like(nodes))[:, :4]
+    shown = shown_seconds(wire_seconds(nodes, traffic, link)[:, None], hidden, computing)
+    terms = cost_terms(nodes, np.full_like(nodes, conditions.batch))
     busy = traffic.busiest_bytes(nodes) * 8 / link if link else np.zeros_like(nodes)
-    seconds: Array = np.maximum(unexposed @ np.array(linear) + exposed * shown, busy[:, None])
+    seconds: Array = np.maximum(terms @ linear + exposed * shown, busy[:, None])
     return seconds

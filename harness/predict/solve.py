@@ -13,9 +13,15 @@ Array = NDArray[np.float64]
 def bounded_least_squares(matrix: Array, values: Array, upper: Array) -> Array:
     """The x with 0 <= x <= upper that brings `matrix @ x` closest to `values`, for every column of `values`.
 
-    `matrix` is rows x unknowns and of full column rank, `values` rows x cases, `upper` unknowns (inf for no bound, 0 to
-    leave an unknown out). Returns unknowns x cases. Exact: every choice of the unknowns that sit on a bound is tried, so
-    the unknowns must be few (3^k choices).
+    Exact: every choice of the unknowns that sit on a bound is tried, so the unknowns must be few (3^k choices).
+
+    Args:
+        matrix: rows x unknowns, float64, of full column rank; any units.
+        values: rows x cases, float64; any units.
+        upper: (unknowns,) float64, inf for no bound, 0 to leave an unknown out; units of the unknowns.
+
+    Returns:
+        unknowns x cases, float64, units of the unknowns.
     """
     unknowns, cases = matrix.shape[1], values.shape[1]
     best, least = np.zeros((unknowns, cases)), np.full(cases, np.inf)

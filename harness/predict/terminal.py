@@ -12,11 +12,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.display import text
 from harness.predict.fit import HeldOut
 from harness.predict.forecast import Forecast, Range, Row, Scenario, show_rate
 from harness.predict.model import COSTS
 from harness.predict.question import Question
-from harness.report import text
 
 # More rows than this are thinned out on the terminal; the JSON has all.
 _ALL_ROWS = 14
@@ -27,7 +27,7 @@ _UNIT = re.compile(r"(?<=\d)( ?[^\d\s.,]+)$")
 def forecast_text(one: Forecast, question: Question) -> Group:
     """One series: its costs, its error on held-out sizes, every size as measured and predicted, and the what-ifs."""
     measured = one.measured
-    kind = " (control: no store)" if measured.control else ""
+    kind = f" ({text.CONTROL})" if measured.control else ""
     sizes = ", ".join(map(str, measured.sizes))
     parts: list[RenderableType] = [
         Text(f"{measured.label}{kind}", style="bold"),

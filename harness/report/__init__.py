@@ -6,34 +6,40 @@ from pathlib import Path
 
 from rich.console import Group
 
-from harness.disk import write_atomically
-from harness.report.analysis import Analysis, analyse
+from harness.analysis.analysis import Analysis, analyse_run
+from harness.analysis.load import RunData, load_run
+from harness.analysis.statistics.combined import with_accuracy_of
+from harness.report.courses import kinds
 from harness.report.figures import write_figures
-from harness.report.load import RunData, load_run
 from harness.report.page import render_page
 from harness.report.terminal import summary_table
-from harness.store import RunPaths
+from harness.results.disk import write_atomically
+from harness.results.run_paths import RunPaths
 
 __all__ = ["make_report", "summary"]
 
 
-def make_report(paths: RunPaths, target: float | None = None) -> Path:
+def make_report(paths: RunPaths, target: float | None = None, accuracy_from: RunPaths | None = None) -> Path:
     """Make a run's figures and `report.html` (again); returns the page's path.
 
-    `target` is the validation accuracy that time is measured to; see `analysis.analyse`. Raises BadInputError where the run
-    cannot be read and StoreError where the report cannot be written.
+    `target` is the validation accuracy that time is measured to; see `analysis.analyse`. `accuracy_from` is a run whose epochs
+    say how many steps an accuracy takes; see `statistics.combined`. Raises BadInputError where a run cannot be read or both
+    have nothing in common, and ResultsError where the report cannot be written.
     """
     run = load_run(paths)
-    analysis = _analysed(run, target)
-    figures = write_figures(analysis, paths.figures)
+    analysis = _analysed(run, target, accuracy_from)
+    figures = write_figures(analysis, paths.figures, kinds(run, paths))
     write_atomically(paths.report, render_page(analysis, figures, run.manifest).encode())
     return paths.report
 
 
-def summary(paths: RunPaths, target: float | None = None) -> Group:
+def summary(paths: RunPaths, target: float | None = None, accuracy_from: RunPaths | None = None) -> Group:
     """A run's tables for the terminal. Raises BadInputError where it cannot be read."""
-    return summary_table(_analysed(load_run(paths), target))
+    return summary_table(_analysed(load_run(paths), target, accuracy_from))
 
 
-def _analysed(run: RunData, target: float | None) -> Analysis:
-    return analyse(run.trials, run.epochs, run.telemetry, run.manifest, target=target, notes=run.notes)
+def _analysed(run: RunData, target: float | None, accuracy_from: RunPaths | None) -> Analysis:
+    timing = analyse_run(run, target)
+    if accuracy_from is None:
+        return timing
+    return with_accuracy_of(timing, analyse_run(load_run(accuracy_from), target), accuracy_from.root.name, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,36 +13,27 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.report import style
-from harness.report.analysis import Analysis
-from harness.report.series import Series
-from harness.report.steps import PARTS
+from harness.analysis.analysis import Analysis
+from harness.analysis.series import Series
+from harness.display import style
 
-WIDTH_INCHES = 6.6
+# Narrow enough that its letters can be read on a telephone; panels stand below each other, figures beside each other.
+WIDTH_INCHES = 4.1
+_PANEL_INCHES = 2.7
+_BAND_ALPHA = 0.18
 IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1.5}
 # Up to so many cluster sizes each has its tick.
 _ALL_TICKS = 16
-_LEGEND_CHARACTERS = 84
+_LEGEND_CHARACTERS = 50
 _LEGEND_ROW_INCHES = 0.18
-_STEP_HATCHES = {"wait": "////", "other": "...."}
-_NAME_CHARACTERS = 28
-_STACK = (("compute", "compute", ""), ("wait", "waiting for the store", "////"), ("validation", "validation", "...."))
 
 
 def row(panels: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side."""
-    figure = Figure(figsize=(WIDTH_INCHES if panels > 1 else WIDTH_INCHES / 1.4, 3.1), layout="constrained")
-    first = figure.add_subplot(1, panels, 1)
-    others = [figure.add_subplot(1, panels, n, sharey=first if share_y else None) for n in range(2, panels + 1)]
+    """A figure of panels below each other."""
+    figure = Figure(figsize=(WIDTH_INCHES, _PANEL_INCHES * panels + 0.4), layout="constrained")
+    first = figure.add_subplot(panels, 1, 1)
+    others = [figure.add_subplot(panels, 1, n, sharey=first if share_y else None) for n in range(2, panels + 1)]
     return figure, [first, *others]
-
-
-def grid(rows: int, height_inches: float) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure of rows of two panels."""
-    figure = Figure(figsize=(WIDTH_INCHES, height_inches * rows + 0.8), layout="constrained")
-    return figure, [
-        (figure.add_subplot(rows, 2, 2 * n + 1), figure.add_subplot(rows, 2, 2 * n + 2)) for n in range(rows)
-    ]
 
 
 def lying(bars: int) -> tuple[Figure, Axes]:
@@ -53,11 +43,64 @@ def lying(bars: int) -> tuple[Figure, Axes]:
 
 
 def curves(axis: Axes, analysis: Analysis, metric: str) -> None:
-    """Every series: a line through the medians, broken where a planned size has no data; every trial as a point."""
+    """Every series: a line through the medians, broken where a planned size has no data, in a band of their 95% intervals;
+    every trial as a point.
+    """
     for one in analysis.series:
         rows = analysis.trials_of(one).dropna(subset=[metric])
-        _curve(axis, analysis, one, analysis.points_of(one).set_index("nodes")[metric])
+        points = analysis.points_of(one).set_index("nodes")
+        _curve(axis, analysis, one, points[metric])
+        ends = points[[f"{metric}_low", f"{metric}_high"]].reindex(list(analysis.sizes))
+        band(axis, np.array(analysis.sizes, float), ends.to_numpy(float), style.mark(one.index, one.control).colour)
         _points(axis, one, rows, metric)
+
+
+def band(axis: Axes, sizes: np.ndarray[Any, Any], ends: np.ndarray[Any, Any], colour: str) -> None:
+    """A band between both ends of the intervals, nothing where there are none.
+
+    Args:
+        axis: where to.
+        sizes: (points,) float64, counts on the x axis.
+        ends: points x 2, float64, units of the y axis; NaN where there is no interval.
+        colour: of the band.
+    """
+    if np.isfinite(ends).any():
+        look: dict[str, Any] = {"color": colour, "alpha": _BAND_ALPHA, "linewidth": 0}
+        axis.fill_between(sizes, ends[:, 0], ends[:, 1], **look)
+
+
+def goal_curves(axis: Axes, analysis: Analysis, accuracy: float) -> None:
+    """The time to an accuracy of every family, each size with its quickest policy, and one ideal."""
+    rows = analysis.goals[analysis.goals["accuracy"] == accuracy]
+    first: tuple[float, float] | None = None
+    for family, own in rows.groupby("family"):
+        table = own.set_index("nodes").reindex(list(analysis.sizes)).replace(np.inf, np.nan)
+        mark = goal_mark(analysis, int(str(family)))
+        seconds = table["seconds"].to_numpy(float)
+        axis.plot(analysis.sizes, seconds, color=mark.colour, linestyle=mark.line, **_point(mark))
+        ends = table[["seconds_low", "seconds_high"]].to_numpy(float)
+        band(axis, np.array(analysis.sizes, float), ends, mark.colour)
+        known = [(size, value) for size, value in zip(analysis.sizes, seconds, strict=True) if np.isfinite(value)]
+        if known and (first is None or known[0] < first):
+            first = known[0]
+    if first is not None:
+        _ideal(axis, analysis, *first)
+
+
+def goal_mark(analysis: Analysis, family: int) -> style.Mark:
+    """How a family is drawn: as the series that is its quickest at the smallest size."""
+    rows = analysis.goals[analysis.goals["family"] == family]
+    return style.mark(int(rows["series"].iloc[0]))
+
+
+def goal_legend(figure: Figure, analysis: Analysis) -> None:
+    """A legend of the families, and the ideal."""
+    handles = []
+    for family, own in analysis.goals.groupby("family"):
+        mark = goal_mark(analysis, int(str(family)))
+        label = str(own["label"].iloc[0])
+        handles.append(Line2D([], [], color=mark.colour, linestyle=mark.line, label=said(label), **_point(mark)))
+    place_legend(figure, [*handles, Line2D([], [], label="ideal (linear)", **IDEAL)])
 
 
 def health(axis: Axes, analysis: Analysis, metric: str, scale: float) -> None:
@@ -95,63 +138,26 @@ def _point(mark: style.Mark, *, hollow: bool = False, small: bool = False) -> di
 
 
 def ideal_times(axis: Axes, analysis: Analysis, metric: str) -> None:
-    """For every series the time at its smallest size, divided by the growth in nodes."""
+    """One line: of the series that is quickest at the smallest size, its time there divided by the growth in nodes."""
+    starts = []
     for one in analysis.subjects:
         points = analysis.points_of(one).dropna(subset=[metric])
-        if points.empty:
-            continue
-        base, seconds = float(points["nodes"].iloc[0]), float(points[metric].iloc[0])
-        sizes = np.linspace(base, max(analysis.sizes), 100)
-        colour = style.MUTED if len(analysis.subjects) == 1 else style.mark(one.index, one.control).colour
-        axis.plot(sizes, seconds * base / sizes, **{**IDEAL, "color": colour, "alpha": 0.7})
+        if len(points):
+            starts.append((float(points["nodes"].iloc[0]), float(points[metric].iloc[0])))
+    if starts:
+        _ideal(axis, analysis, *min(starts))
+
+
+def _ideal(axis: Axes, analysis: Analysis, base: float, seconds: float) -> None:
+    sizes = np.linspace(base, max(analysis.sizes), 100)
+    axis.plot(sizes, seconds * base / sizes, **{**IDEAL, "alpha": 0.7})
 
 
 def ideal_speedups(axis: Axes, analysis: Analysis) -> None:
-    """Speed-up equal to the growth in nodes, for every smallest size that a series has."""
-    for base in sorted(set(analysis.points["base_nodes"])):
-        ends = [base, max(analysis.sizes)]
-        axis.plot(ends, [size / base for size in ends], **IDEAL)
-
-
-def stack(axis: Axes, points: pd.DataFrame, scale: float | np.ndarray[Any, Any]) -> None:
-    """A bar a cluster size: compute, waiting and validation of an epoch, in seconds times `scale`."""
-    bottom = np.zeros(len(points))
-    for part, _, hatch in _STACK:
-        height = points[f"{part}_epoch_seconds"].fillna(0.0).to_numpy(float) * scale
-        look = _bar(part, hatch)
-        axis.bar(points["nodes"].to_numpy(), height, width=0.72, bottom=bottom, linewidth=0.5, **look)
-        bottom = bottom + height
-
-
-def step_bars(axis: Axes, rows: pd.DataFrame, names: Sequence[str] = ()) -> None:
-    """A bar a row of `Analysis.steps`, in ms: upright over its nodes, or lying beside its name where there are `names`."""
-    place, before = np.arange(len(rows)) if names else rows["nodes"].to_numpy(), np.zeros(len(rows))
-    for part in PARTS:
-        length = rows[part].fillna(0.0).to_numpy(float) * 1000
-        look = {"linewidth": 0.5, **_bar(part, _STEP_HATCHES.get(part, ""))}
-        if names:
-            axis.barh(place, length, height=0.72, left=before, **look)
-        else:
-            axis.bar(place, length, width=0.72, bottom=before, **look)
-        before = before + length
-    if names:
-        axis.set_yticks(place, [textwrap.fill(name, _NAME_CHARACTERS) for name in names])
-        axis.invert_yaxis()
-        axis.grid(visible=False, axis="y")
-        axis.grid(visible=True, axis="x")
-
-
-def step_legend(figure: Figure, rows: pd.DataFrame) -> None:
-    """A legend of the parts of a step that were told."""
-    told = [part for part in PARTS if rows[part].fillna(0.0).any()]
-    names = {"wait": "waiting for the store"}
-    place_legend(
-        figure, [Patch(label=names.get(part, part), **_bar(part, _STEP_HATCHES.get(part, ""))) for part in told]
-    )
-
-
-def _bar(part: str, hatch: str) -> dict[str, Any]:
-    return {"facecolor": style.part_colour(part), "hatch": hatch, "edgecolor": style.PAPER}
+    """One line: speed-up equal to the growth in nodes since the smallest size of all."""
+    base = int(analysis.points["base_nodes"].min())
+    ends = [base, max(analysis.sizes)]
+    axis.plot(ends, [size / base for size in ends], **IDEAL)
 
 
 def finish(axis: Axes, analysis: Analysis, title: str, unit: str, *, failed: Sequence[int] | None = None) -> None:
@@ -204,9 +210,9 @@ def legend(figure: Figure, analysis: Analysis, *, ideal: str | None = None) -> N
     for one in analysis.series:
         if len(analysis.points_of(one)):
             mark = style.mark(one.index, one.control)
-            # A label with a leading underscore would be left out.
-            label = f" {one.label}" if one.label.startswith("_") else one.label
-            handles.append(Line2D([], [], color=mark.colour, linestyle=mark.line, label=label, **_point(mark)))
+            handles.append(
+                Line2D([], [], color=mark.colour, linestyle=mark.line, label=said(one.label), **_point(mark))
+            )
     if ideal is not None:
         handles.append(Line2D([], [], label=ideal, **IDEAL))
     if len(analysis.suspects):
@@ -215,6 +221,11 @@ def legend(figure: Figure, analysis: Analysis, *, ideal: str | None = None) -> N
     if len(analysis.failures):
         handles.append(Line2D([], [], linestyle="none", marker="x", color=style.MUTED, label="failed trials"))
     place_legend(figure, handles)
+
+
+def said(label: str) -> str:
+    """A label that Matplotlib does not leave out, as it does with a leading underscore."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def size_legend(figure: Figure, colours: dict[int, str]) -> None:
@@ -226,11 +237,6 @@ def size_legend(figure: Figure, colours: dict[int, str]) -> None:
             for size, colour in colours.items()
         ],
     )
-
-
-def stack_legend(figure: Figure) -> None:
-    """A legend of the parts of an epoch."""
-    place_legend(figure, [Patch(label=name, **_bar(part, hatch)) for part, name, hatch in _STACK])
 
 
 def place_legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.report.facts import mapping, values
+from harness.analysis.facts import mapping, values
+from harness.contract import wire
 
 Row = tuple[str, str]
 
@@ -27,6 +28,7 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
         ("dilated time", _dilated(cluster.get("time_dilation"))),
         ("memory", _text(options.get("memory"))),
         ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),
+        ("CPU model", _text(options.get(wire.CPU_MODEL))),
         ("other profiles", "; ".join(_own_quota(name, mapping(own)) for name, own in own_quotas.items())),
         ("batches by rate", "; ".join(_rate(name, mapping(rate)) for name, rate in rates.items())),
         ("board", _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),

@@ -1,4 +1,4 @@
-"""What a cluster shall be: the user's options, completed and checked. Pure."""
+"""What a cluster is to be: the user's options, completed and checked. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.errors import BadInputError, ClusterError
-from harness.virtual import profile
-from harness.virtual.names import DEFAULT_SUBNET, AddressPlan, Node, nodes_of
-from harness.virtual.units import bits_per_second, size_in_bytes
+from harness.units import bits_per_second, size_in_bytes
+from harness.virtual.cpu import profile, speed
+from harness.virtual.host.names import DEFAULT_SUBNET, AddressPlan, VirtualNode, nodes_of
 
 UNSHAPED = "none"
 MOST_DILATION = 20.0
@@ -16,11 +16,12 @@ MOST_DILATION = 20.0
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for; `link` and `memory` in the user's words, `cpu` in cores (None: by the profile's rule).
+    """All options of a cluster; `link` and `memory` as the user wrote them, `cpu` in cores (None: by the profile's rule).
 
-    `dilation` slows links and processors down by one factor: all that happens takes so many times as long, and this machine
-    has so many times as much to spare. Times are divided by it before they are written down. `node_profiles` and `node_cpus`
-    are for single nodes, by name: boards of several kinds in one cluster.
+    `dilation` is a factor that slows down links and processors: everything takes that many times as long, and this machine
+    needs only that fraction of its speed. Reported times are divided by it. `cpu_model` is how nodes are held to their speed
+    (`harness.virtual.cpu.speed.MODELS`). `node_profiles` and `node_cpus` are for single
+    nodes, by name, for boards of several kinds in one cluster.
     """
 
     name: str
@@ -32,8 +33,15 @@ class Options:
     memory: str = "1GiB"
     subnet: str = DEFAULT_SUBNET
     dilation: float = 1.0
+    cpu_model: str = speed.STRETCHED
     node_profiles: Mapping[str, str] = field(default_factory=dict)
     node_cpus: Mapping[str, float] = field(default_factory=dict)
+    machines: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """By node, what `harness.virtual.machines` made of an inventory of unlike machines; empty for nodes that are alike."""
+
+    def memory_of(self, node: str) -> str:
+        """Memory of one node."""
+        return str(self.machines[node]["memory"]) if node in self.machines else self.memory
 
     def speed_of(self, node: str) -> tuple[str, float | None]:
         """Profile and given cores (None: by the profile's rule) of one node: its own, or else the cluster's."""
@@ -43,8 +51,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user said; None where nothing was said: the cluster then stays as it is, a new one gets the default."""
+class ClusterRequest:
+    """The options that the user gave. For those that are None a cluster keeps what it has and a new one gets the default."""
 
     nodes: int | None = None
     link: str | None = None
@@ -54,19 +62,21 @@ class Wishes:
     memory: str | None = None
     subnet: str | None = None
     dilation: float | None = None
+    cpu_model: str | None = None
     node_profiles: Mapping[str, str] = field(default_factory=dict)
     node_cpus: Mapping[str, float] = field(default_factory=dict)
+    machines: Mapping[str, Mapping[str, object]] | None = None
 
     def applied_to(self, options: Options) -> Options:
-        """`options` with everything that was said.
+        """`options` with everything that was given.
 
-        A profile that was said ends an earlier `cpu`; either ends what was said of single nodes, which they had instead; and
-        what was said of a node ends what was said of it before, as does its removal.
+        A given profile replaces an earlier `cpu`. A given profile or `cpu` also replaces all earlier settings of single
+        nodes. A setting for one node replaces that node's earlier settings; removing a node drops them.
         """
-        said = {name: value for name, value in vars(self).items() if value is not None}
+        given = {name: value for name, value in vars(self).items() if value is not None}
         if self.profile is not None:
-            said.setdefault("cpu", None)
-        changed = replace(options, **said)
+            given.setdefault("cpu", None)
+        changed = replace(options, **given)
         stay = set() if self.profile or self.cpu else {node.name for node in _nodes(changed)}
         stay -= {*self.node_profiles, *self.node_cpus}
         profiles = {node: value for node, value in options.node_profiles.items() if node in stay}
@@ -78,13 +88,13 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Options, checked, with what follows from them: rates in bits per second (None: no limit), memory in bytes.
+    """Checked options and what follows from them: rates in bits per second (None: no limit), memory in bytes.
 
-    Rates are the imitated ones, before dilation.
+    Rates are those of the imitated links, before dilation.
     """
 
     options: Options
-    nodes: tuple[Node, ...]
+    nodes: tuple[VirtualNode, ...]
     addresses: AddressPlan
     rate: int
     controller_rate: int | None
@@ -92,20 +102,20 @@ class Blueprint:
 
     @classmethod
     def of(cls, options: Options) -> Blueprint:
-        """Check `options`; BadInputError names the first that cannot be."""
+        """Check `options`. Raises BadInputError for the first that is impossible."""
         if not 1.0 <= options.dilation <= MOST_DILATION:
             raise BadInputError(
                 f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
                 "1 is real time; 3 gives this machine three times as long for everything",
             )
-        profile.check(options.profile, options.cpu, options.dilation)
+        profile.check(options.profile, options.cpu, options.dilation, options.cpu_model)
         nodes = _nodes(options)
         for name in (*options.node_profiles, *options.node_cpus):
             if name not in {node.name for node in nodes}:
                 raise BadInputError(
                     f"virtual cluster {options.name} is to have no node {name!r}", f"name one up to {nodes[-1].name}"
                 )
-            profile.check(*options.speed_of(name), options.dilation)
+            profile.check(*options.speed_of(name), options.dilation, options.cpu_model)
         controller = options.controller_link
         return cls(
             options=options,
@@ -116,15 +126,19 @@ class Blueprint:
             memory=size_in_bytes(options.memory),
         )
 
+    def memory_of(self, node: str) -> int:
+        """Memory of one node, in bytes."""
+        return size_in_bytes(self.options.memory_of(node))
+
     def slowed(self, rate: int) -> int:
-        """`rate` in the dilated time, as links are shaped."""
+        """`rate` slowed down by the dilation: what the link is really limited to."""
         return round(rate / self.options.dilation)
 
     def mark(self, link: str) -> str:
-        """What a port shaped for `link` is marked with: whatever its shape follows from."""
+        """The text kept on a port limited to `link`: everything that its limit depends on."""
         return link if self.options.dilation == 1 or link == UNSHAPED else f"{link}/{self.options.dilation:g}"
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> VirtualNode:
         """The node called `name`; BadInputError when there is none."""
         for node in self.nodes:
             if node.name == name:
@@ -132,16 +146,16 @@ class Blueprint:
         raise BadInputError(f"virtual cluster {self.options.name} has no node {name!r}", "see `harness cluster status`")
 
 
-def _nodes(options: Options) -> tuple[Node, ...]:
+def _nodes(options: Options) -> tuple[VirtualNode, ...]:
     return tuple(nodes_of(options.name, options.nodes, options.subnet))
 
 
-def designed(name: str, wishes: Wishes, before: Options | None) -> Blueprint:
-    """The blueprint that `wishes` make of the cluster as it is (`before`, None for a new one).
+def designed(name: str, request: ClusterRequest, before: Options | None) -> Blueprint:
+    """The blueprint of a cluster with the options `before` (None for a new one), changed as `request` asks.
 
-    Raises BadInputError for what cannot be, ClusterError for what cannot change while the cluster is up.
+    Raises BadInputError for impossible options, ClusterError for options that cannot change while the cluster is up.
     """
-    blueprint = Blueprint.of(wishes.applied_to(before or Options(name)))
+    blueprint = Blueprint.of(request.applied_to(before or Options(name)))
     if before is not None and before.subnet != blueprint.options.subnet:
         raise ClusterError(
             f"virtual cluster {name} is up with addresses {before.subnet}",

@@ -1,4 +1,4 @@
-"""A cluster that is up: how its nodes are, commands inside its network, and the faults that boards have."""
+"""A cluster that is up: the state of its nodes, commands inside its network, and faults as boards have them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import BadInputError, ClusterError
-from harness.virtual import namespace, network, profile, requirements, ssh
+from harness.nodes import namespace
+from harness.system.ssh import greets
 from harness.virtual.blueprint import Blueprint
-from harness.virtual.machine import Machine
-from harness.virtual.names import controller_namespace
+from harness.virtual.cpu import profile, speed
+from harness.virtual.host import network, requirements
+from harness.virtual.host.machine import Machine
+from harness.virtual.host.names import controller_namespace
 from harness.virtual.site import Site
 from harness.virtual.state import Places, Record, locked, places_of, read_record
 from harness.virtual.up import wait_until_running
@@ -23,7 +26,8 @@ from harness.virtual.up import wait_until_running
 class NodeStatus:
     """One node as it is now; `quota` in cores and `memory` in bytes are the limits in force, None for none.
 
-    `state` is the machine's; `link` is its rate, `cut`, or `none` where there is no cable.
+    `cpu_factor` is by what threads are stretched, None where they are not. `state` is the machine's; `link` is its rate,
+    `cut`, or `none` where there is no cable.
     """
 
     name: str
@@ -31,6 +35,7 @@ class NodeStatus:
     state: str
     ssh: bool
     quota: float | None
+    cpu_factor: float | None
     memory: int | None
     link: str
 
@@ -50,7 +55,7 @@ def status(name: str) -> list[NodeStatus]:
     controller = controller_namespace(name)
     if namespace.exists(controller):
         with ThreadPoolExecutor(len(nodes), initializer=partial(namespace.enter_network_namespace, controller)) as pool:
-            greeted = list(pool.map(lambda node: ssh.answers(node.address), nodes))
+            greeted = list(pool.map(lambda node: greets(node.address), nodes))
     return [
         _status_of(site.machine(node), ports.get(node.name), answers)
         for node, answers in zip(nodes, greeted, strict=True)
@@ -58,9 +63,9 @@ def status(name: str) -> list[NodeStatus]:
 
 
 def execute(name: str, command: list[str]) -> NoReturn:
-    """Become `command`, inside the controller's network namespace, with this cluster's inventory as the default.
+    """Replace this process by `command`, in the controller's network namespace, with this cluster's inventory as the default.
 
-    The process is replaced, so that exit status and signals are the command's own. Raises BadInputError when there is
+    Exit status and signals are then the command's own. Raises BadInputError when there is
     no such command and ClusterError when the cluster is not up.
     """
     requirements.require_root()
@@ -68,16 +73,33 @@ def execute(name: str, command: list[str]) -> NoReturn:
     _record(places)
     if not command:
         raise BadInputError("no command given", "write it after two hyphens: harness cluster exec -- harness check")
-    environment = os.environ | {
-        "HARNESS_INVENTORY": str(places.inventory),
-        "ANSIBLE_INVENTORY": str(places.inventory),
-        "HARNESS_MACHINE_NETWORK": str(places.machine_network),
-    }
+    environment = os.environ | environment_inside(places)
     namespace.enter_network_namespace(controller_namespace(name))
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606
     except OSError as error:
         raise BadInputError(f"{command[0]} cannot be run: {error.strerror}", "check the command after `--`") from error
+
+
+def environment_inside(places: Places) -> dict[str, str]:
+    """Environment variables of commands in the cluster's network: its inventory, and the way out to the machine's network."""
+    return {
+        "HARNESS_INVENTORY": str(places.inventory),
+        "ANSIBLE_INVENTORY": str(places.inventory),
+        "HARNESS_MACHINE_NETWORK": str(places.machine_network),
+    }
+
+
+def command_inside(name: str) -> tuple[list[str], dict[str, str]]:
+    """What runs a command in the network of cluster `name`: the words before it, and its environment variables.
+
+    Raises BadInputError for anyone but root, and ClusterError when the cluster is not up.
+    """
+    requirements.require_root()
+    places = places_of(name)
+    _record(places)
+    network = namespace.NAMESPACES / controller_namespace(name)
+    return ["nsenter", f"--net={network}"], environment_inside(places)
 
 
 def inventory(name: str) -> Path:
@@ -121,14 +143,24 @@ def restore_link(name: str, node: str) -> None:
 def set_quota(name: str, node: str, fraction: float | None) -> None:
     """Give `node` `fraction` cores (None: no limit) until the next `up`."""
     dilation = _record(places_of(name)).options.dilation
-    profile.check("none", fraction, dilation)
+    profile.check("none", fraction, dilation, speed.QUOTA)
     _machine(name, node).group.set_quota(fraction, dilation)
 
 
 def _status_of(machine: Machine, port: network.Port | None, answers: bool) -> NodeStatus:
     link = "none" if port is None or port.rate is None else port.rate if port.connected else "cut"
-    node, group = machine.node, machine.group
-    return NodeStatus(node.name, node.address, machine.state, answers, group.quota(), group.memory(), link)
+    node, group, told = machine.node, machine.group, speed.told(machine.root) or {}
+    factor = told.get("factor")
+    return NodeStatus(
+        name=node.name,
+        address=node.address,
+        state=machine.state,
+        ssh=answers,
+        quota=group.quota(),
+        cpu_factor=factor if isinstance(factor, float) else None,
+        memory=group.memory(),
+        link=link,
+    )
 
 
 def _machine(name: str, node: str) -> Machine:

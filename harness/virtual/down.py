@@ -1,4 +1,4 @@
-"""Take a cluster down: remove what bears its name or lies in its directories, and nothing else."""
+"""Take a cluster down: remove what has its name or is in its directories, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable
 
 from harness.errors import ClusterError
-from harness.virtual import cgroup, network, processes, requirements, ssh
-from harness.virtual.names import Node
+from harness.virtual import ssh
+from harness.virtual.host import cgroup, network, processes, requirements
+from harness.virtual.host.names import VirtualNode
 from harness.virtual.site import Site
 from harness.virtual.state import locked, owner_of, places_of
 
@@ -15,7 +16,7 @@ Say = Callable[[str], None]
 
 
 def down(name: str, say: Say = print) -> bool:
-    """Remove everything of cluster `name`; False when there was nothing.
+    """Remove everything of cluster `name`. Returns False when there was nothing.
 
     Raises ClusterError when something cannot be removed; `down` can then be run again.
     """
@@ -46,7 +47,7 @@ def down(name: str, say: Say = print) -> bool:
 
 def _remove_nodes(site: Site) -> None:
     for name in sorted(site.nodes_with_remains()):
-        machine = site.machine(Node(site.places.name, int(name.removeprefix("node")), address=""))
+        machine = site.machine(VirtualNode(site.places.name, int(name.removeprefix("node")), address=""))
         machine.stop()
         machine.remove_disk()
         machine.group.remove()

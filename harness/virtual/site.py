@@ -1,25 +1,25 @@
-"""A cluster where it stands: its paths and control groups on this machine."""
+"""Where a cluster is on this machine: its paths and control groups."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.virtual import cgroup
-from harness.virtual.machine import Machine
-from harness.virtual.names import Node, prefix
+from harness.virtual.host import cgroup
+from harness.virtual.host.machine import Machine
+from harness.virtual.host.names import VirtualNode, prefix
 from harness.virtual.state import Places, places_of
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a cluster stands."""
+    """A cluster's paths and control groups."""
 
     places: Places
     hierarchies: cgroup.Hierarchies
 
     @classmethod
     def of(cls, name: str) -> Site:
-        """The site of cluster `name`; BadInputError or ClusterError where none can be."""
+        """The site of cluster `name`. Raises BadInputError or ClusterError where this machine cannot have one."""
         return cls(places_of(name), cgroup.find_hierarchies())
 
     @property
@@ -27,13 +27,13 @@ class Site:
         """Name of the control group above all nodes'."""
         return prefix(self.places.name)
 
-    def machine(self, node: Node) -> Machine:
+    def machine(self, node: VirtualNode) -> Machine:
         """The machine of `node`."""
         group = cgroup.NodeGroup(self.hierarchies, self.group, node.name)
         return Machine(node, self.places.node(node.name), group)
 
     def nodes_with_remains(self) -> set[str]:
-        """Names of the nodes of which there is anything: a control group or a directory."""
+        """Names of the nodes that have left a control group or a directory."""
         found = set(cgroup.cluster_nodes(self.hierarchies, self.group))
         if self.places.nodes.is_dir():
             found |= {path.name for path in self.places.nodes.iterdir()}

@@ -1,52 +1,33 @@
-"""SSH to the nodes, as `up` and `status` need it: is it there, and does the node say that it runs."""
+"""SSH to the nodes, as `up` and `status` need it: does the server answer, and does the node say that it runs."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from harness.virtual.names import Node
-from harness.virtual.rootfs import USER
+from harness.system.ssh import client, greets
+from harness.virtual.host.names import VirtualNode
+from harness.virtual.host.rootfs import USER
 from harness.virtual.state import Places
 
-_PORT = 22
-_TRY_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 
 
-def answers(address: str, limit: float = _TRY_SECONDS) -> bool:
-    """Whether an SSH server greets at `address` within `limit` seconds. Call it inside the controller's namespace."""
-    with contextlib.suppress(OSError), socket.create_connection((address, _PORT), timeout=limit) as connection:
-        connection.settimeout(limit)
-        return connection.recv(4) == b"SSH-"
-    return False
-
-
-def arguments(places: Places, node: Node, command: list[str]) -> list[str]:
+def arguments(places: Places, node: VirtualNode, command: list[str]) -> list[str]:
     """The ssh command that runs `command` on `node`, with strict host keys and nothing of the user's configuration."""
-    options = {
-        "UserKnownHostsFile": places.known_hosts,
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "ConnectTimeout": 5,
-    }
-    flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "/dev/null", "-i", str(places.key), *flags, f"{USER}@{node.address}", *command]
+    return [*client(places.key, places.known_hosts, 5), f"{USER}@{node.address}", *command]
 
 
-def wait_until_running(places: Places, node: Node, limit: float, given_up: threading.Event) -> str | None:
+def wait_until_running(places: Places, node: VirtualNode, limit: float, given_up: threading.Event) -> str | None:
     """Wait until `node` answers and its systemd says `running`; None then, else what is wrong after `limit` seconds.
 
     It ends early when `given_up` is set. Call it inside the controller's namespace.
     """
     deadline = time.monotonic() + limit
-    while not answers(node.address):
+    while not greets(node.address):
         if given_up.is_set() or time.monotonic() > deadline:
             return f"no SSH at {node.address} within {limit:.0f} s"
         time.sleep(_PAUSE_SECONDS)

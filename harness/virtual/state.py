@@ -1,4 +1,4 @@
-"""What a virtual cluster leaves on this machine, where, and whose it is."""
+"""The state of virtual clusters on this machine: its paths, its owner, its record."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 
 from harness import paths
 from harness.errors import BadInputError, ClusterError
-from harness.virtual import namespace
+from harness.nodes import namespace
+from harness.system.files import write_whole
 from harness.virtual.blueprint import Options
-from harness.virtual.lock import exclusive
-from harness.virtual.names import checked_name, controller_namespace
+from harness.virtual.host.lock import exclusive
+from harness.virtual.host.names import checked_name, controller_namespace
 
 # One per machine whatever the state directories: namespaces and control groups are the machine's.
 CLAIMS = Path("/run/harness")
@@ -40,7 +41,7 @@ class Places:
 
     @property
     def record_link(self) -> Path:
-        """Link to the record beside the inventory, where those find it who know only that."""
+        """Link to the record beside the inventory, for readers that know only the inventory."""
         return self.inventory.with_name("cluster.json")
 
     @property
@@ -73,7 +74,7 @@ class Places:
 
     @property
     def claim(self) -> Path:
-        """Directory that says, for the whole machine, whose the name is."""
+        """Directory that says which state directory owns the name on this machine."""
         return CLAIMS / self.name
 
     @property
@@ -99,7 +100,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Record:
-    """What the next command needs of cluster.json; `quota` and those of single nodes in cores, `machine_gflops` of one core."""
+    """What later commands need from cluster.json. Quotas are in cores; `machine_gflops` is the speed of one core."""
 
     options: Options
     created_at: str
@@ -109,15 +110,36 @@ class Record:
     machine_gflops: float | None
 
 
-def default_inventory() -> Path | None:
-    """Inventory of the virtual cluster that is up (the newest where there are several), or None."""
-    found = [
-        places
+def clusters_up() -> list[str]:
+    """Names of the virtual clusters in the state directory that are up."""
+    return sorted(
+        record.parent.name
         for record in paths.state_directory().glob("*/cluster.json")
-        if (places := Places(record.parent.name)).inventory.is_file()
-        and namespace.exists(controller_namespace(places.name))
-    ]
-    return max(found, key=lambda places: places.record.stat().st_mtime).inventory if found else None
+        if Places(record.parent.name).inventory.is_file() and namespace.exists(controller_namespace(record.parent.name))
+    )
+
+
+def default_inventory() -> Path | None:
+    """Inventory of the virtual cluster that is up, or None. Raises BadInputError where there are several."""
+    names = clusters_up()
+    if len(names) > 1:
+        raise BadInputError(
+            f"{len(names)} virtual clusters are up: {', '.join(names)}", f"name the one to use: -i {names[0]}"
+        )
+    return Places(names[0]).inventory if names else None
+
+
+def cluster_of(inventory: Path) -> str | None:
+    """Name of the virtual cluster that is up and has this inventory, or None."""
+    path = inventory.resolve()
+    return next(
+        (
+            name
+            for name in clusters_up()
+            if path in (Places(name).inventory.resolve(), Places(name).inventory.parent.resolve())
+        ),
+        None,
+    )
 
 
 def places_of(name: str) -> Places:
@@ -143,7 +165,7 @@ def locked(places: Places) -> Iterator[None]:
 
 
 def claim(places: Places) -> None:
-    """Take the name for this state directory; call it under the lock. ClusterError when it is another's."""
+    """Take the name for this state directory; call it under the lock. Raises ClusterError when another has it."""
     owner = owner_of(places)
     if owner is not None and owner != places.directory:
         raise ClusterError(
@@ -172,7 +194,7 @@ def read_record(places: Places) -> Record | None:
             rootfs=Path(content["rootfs"]["path"]),
             quota=content["quota"]["fraction"],
             node_quotas={name: quota["fraction"] for name, quota in content.get("node_quotas", {}).items()},
-            machine_gflops=content["quota"]["machine_sgemm_gflops"],
+            machine_gflops=content["quota"]["machine_gflops"],
         )
     except FileNotFoundError:
         return None
@@ -194,12 +216,5 @@ def write_record(places: Places, content: dict[str, object]) -> None:
 
 def write_atomically(file: Path, text: str) -> bool:
     """Write `file` whole or not at all; return whether its content changed."""
-    try:
-        if file.read_text(encoding="utf-8") == text:
-            return False
-    except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = file.with_name(file.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
-    return True
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return write_whole(file, text.encode())

@@ -1,6 +1,6 @@
-"""Bring a cluster up: compare what is there with what is asked, and make the difference.
+"""Bring a cluster up: compare what is there with what is asked for, and change what differs.
 
-Running it again, resizing, and repairing after a crash are therefore one thing.
+Running it again, resizing, and repairing after a crash are therefore the same operation.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pathlib import Path
 
 import harness
 from harness.errors import ClusterError
-from harness.virtual import cgroup, keys, namespace, network, processes, profile, requirements, rootfs, ssh
-from harness.virtual.blueprint import Blueprint, Wishes, designed
+from harness.nodes import namespace
+from harness.virtual import ssh
+from harness.virtual.blueprint import Blueprint, ClusterRequest, designed
+from harness.virtual.cpu import library, profile, speed
+from harness.virtual.host import cgroup, keys, network, processes, requirements, rootfs
+from harness.virtual.host.machine import Machine
+from harness.virtual.host.names import VirtualNode, controller_namespace
 from harness.virtual.inventory import inventory_text
-from harness.virtual.machine import Machine
-from harness.virtual.names import Node, controller_namespace
 from harness.virtual.site import Site
 from harness.virtual.state import (
     Places,
@@ -32,23 +35,23 @@ from harness.virtual.state import (
     write_record,
 )
 
-# Far more than it takes (about 5 s for 11 nodes): a machine that does other things too shall not fail.
+# Far more than it takes (about 5 s for 11 nodes), so that a busy machine does not fail.
 READY_LIMIT_SECONDS = 180.0
 Say = Callable[[str], None]
 
 
-def up(name: str, wishes: Wishes, say: Say = print) -> list[str]:
-    """Bring cluster `name` to what `wishes` ask for; return what was changed, empty when it was so already.
+def up(name: str, request: ClusterRequest, say: Say = print) -> list[str]:
+    """Make cluster `name` as `request` asks; returns what was changed, empty where nothing had to be.
 
-    `say` is told of what takes time and of warnings. Raises BadInputError for wishes that cannot be, before anything is
-    touched, and ClusterError when the cluster cannot be brought up; what was made so far then stays for the next `up`
-    or `down`.
+    `say` gets a line for whatever takes time, and warnings. Raises BadInputError for a request that is impossible, before
+    anything is changed, and ClusterError when the cluster cannot be brought up; what was made so far then stays for the
+    next `up` or `down`.
     """
     requirements.require_all()
     site = Site.of(name)
     with locked(site.places):
         before = read_record(site.places)
-        blueprint = designed(name, wishes, before.options if before else None)
+        blueprint = designed(name, request, before.options if before else None)
         _refuse_strangers(site.places)
         missing = sum(not site.machine(node).is_running for node in blueprint.nodes)
         requirements.require_inotify(missing)
@@ -76,10 +79,12 @@ class _Raising:
         self._started: set[str] = set()
         self._rootfs = self._choose_rootfs()
         self._machine_gflops = self._measure()
+        if blueprint.options.cpu_model == speed.STRETCHED:
+            library.ensure()
         self.quotas = {node.name: self._quota_of(*blueprint.options.speed_of(node.name)) for node in blueprint.nodes}
 
     def run(self) -> None:
-        """Make the difference, from the outside in: state, switch, nodes."""
+        """Change what differs, in this order: state, switch, nodes."""
         options = self._blueprint.options
         self._write_state()
         blueprint, controller_rate = self._blueprint, self._blueprint.controller_rate
@@ -95,7 +100,7 @@ class _Raising:
         for machine in machines:
             self._ensure(machine)
         failures = self._settle(machines)
-        self._apply_quota(machines)
+        self._apply_speeds(machines)
         for machine in machines:
             if reason := failures.get(machine.node.name):
                 raise machine.failure(reason)
@@ -123,10 +128,10 @@ class _Raising:
         return measured
 
     def _quota_of(self, kind: str, cpu: float | None) -> profile.Quota:
-        return profile.quota_of(kind, self._machine_gflops, cpu)
+        return profile.quota_of(kind, self._machine_gflops, cpu, self._blueprint.options.cpu_model)
 
     def _write_state(self) -> None:
-        """Write keys, record and inventory, before anything they describe is made."""
+        """Write keys, record and inventory before anything that they describe is made."""
         places, blueprint = self._places, self._blueprint
         places.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys.ensure_key(places.key, f"harness virtual cluster {places.name}")
@@ -142,6 +147,8 @@ class _Raising:
             places.known_hosts,
             places.ssh_masters,
             blueprint.options.dilation,
+            blueprint.options.memory,
+            blueprint.options.machines,
         )
         changed = write_atomically(places.known_hosts, keys.known_hosts(list(blueprint.nodes), host_keys))
         if write_atomically(places.inventory, text) or changed:
@@ -179,7 +186,7 @@ class _Raising:
         """Remove the nodes beyond the asked ones."""
         wanted = {node.name for node in self._blueprint.nodes}
         for name in sorted(self._site.nodes_with_remains() - wanted):
-            node = Node(self._places.name, int(name.removeprefix("node")), address="")
+            node = VirtualNode(self._places.name, int(name.removeprefix("node")), address="")
             machine = self._site.machine(node)
             machine.stop()
             machine.remove_disk()
@@ -190,7 +197,7 @@ class _Raising:
             self.changes.append(f"{name}: removed")
 
     def _ensure(self, machine: Machine) -> None:
-        """Bring one node's cable, disk and processes to what is asked."""
+        """Make one node's cable, disk and processes as asked."""
         self._ensure_cable(machine)
         if not machine.has_disk:
             machine.stop()
@@ -199,9 +206,9 @@ class _Raising:
         if not machine.is_running:
             machine.stop()  # what a crash may have left
             self._start(machine, "started")
-        elif machine.group.memory() != self._blueprint.memory:
-            machine.group.set_memory(self._blueprint.memory)
-            self.changes.append(f"{machine.node.name}: memory {self._blueprint.options.memory}")
+        elif machine.group.memory() != (memory := self._blueprint.memory_of(machine.node.name)):
+            machine.group.set_memory(memory)
+            self.changes.append(f"{machine.node.name}: memory {self._blueprint.options.memory_of(machine.node.name)}")
 
     def _ensure_cable(self, machine: Machine) -> None:
         node, link = machine.node, self._blueprint.mark(self._blueprint.options.link)
@@ -219,7 +226,7 @@ class _Raising:
             self.changes.append(f"{node.name}: link restored")
 
     def _start(self, machine: Machine, word: str) -> None:
-        machine.start(self._blueprint.memory)
+        machine.start(self._blueprint.memory_of(machine.node.name))
         self._started.add(machine.node.name)
         self.changes.append(f"{machine.node.name}: {word}")
 
@@ -235,22 +242,24 @@ class _Raising:
             self._start(machine, "started again")
         return failures if not again else wait_until_running(self._places, machines)
 
-    def _apply_quota(self, machines: list[Machine]) -> None:
-        """Put the quota in force: only now, so that nodes boot at full speed."""
+    def _apply_speeds(self, machines: list[Machine]) -> None:
+        """Hold every node to its speed. It comes last, so that nodes boot at full speed."""
         dilation = self._blueprint.options.dilation
         for machine in machines:
-            fraction = self.quotas[machine.node.name].fraction
-            if machine.group.quota() != cgroup.as_kept(fraction, dilation):
-                machine.group.set_quota(fraction, dilation)
-                if machine.node.name not in self._started:
-                    kept = machine.group.quota()
-                    self.changes.append(
-                        f"{machine.node.name}: CPU {'without limit' if kept is None else f'{kept:.3f}'}"
-                    )
+            quota = self.quotas[machine.node.name]
+            content = speed.described(quota.model, quota.fraction, dilation)
+            changed = speed.tell(machine.root, content)
+            limit = quota.fraction if content["model"] == speed.QUOTA else None
+            if machine.group.quota() != cgroup.as_kept(limit, dilation):
+                machine.group.set_quota(limit, dilation)
+                changed = True
+            if changed and machine.node.name not in self._started:
+                share = "without limit" if quota.fraction is None else f"{quota.fraction / dilation:.3f}"
+                self.changes.append(f"{machine.node.name}: CPU {share}")
 
 
 def wait_until_running(places: Places, machines: list[Machine]) -> dict[str, str]:
-    """What is wrong with the nodes that do not run within the limit, by name; empty when all do."""
+    """What is wrong with the nodes that do not run within the limit, by name; empty when all run."""
     given_up = threading.Event()
     enter = partial(namespace.enter_network_namespace, controller_namespace(places.name))
     with ThreadPoolExecutor(len(machines), initializer=enter) as pool:
@@ -266,7 +275,7 @@ def wait_until_running(places: Places, machines: list[Machine]) -> dict[str, str
 
 
 def _refuse_strangers(places: Places) -> None:
-    """ClusterError when namespaces bear our names though no cluster of ours has claimed them."""
+    """Raise ClusterError when namespaces have this cluster's names but belong to no cluster of the harness."""
     if owner_of(places) is None and (strangers := network.namespaces_of(places.name)):
         raise ClusterError(
             f"network namespaces that this harness did not make are in the way: {', '.join(strangers)}",

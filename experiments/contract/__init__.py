@@ -1,0 +1,1 @@
+"""What nodes and controller agree on; the harness has a link to `wire.py`."""

@@ -1,0 +1,180 @@
+"""Which worker gets how many items next, so that all are done at the same moment. Pure: time is an argument.
+
+Batches follow the measured rates and shrink towards the end: guided self-scheduling (Polychronopoulos and Kuck 1987), weighted
+as in weighted factoring (Hummel, Schmidt, Uma and Wein 1996). A worker that would finish an item later than the others finish
+all of them gets none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+LONGEST_SECONDS = 3.0
+"""A batch takes no longer than this: so much work of one core is lost with a worker."""
+_SMOOTHING = 0.5
+"""How much the newest measurement of a rate counts."""
+_GAIN = 0.8
+"""An unfinished batch is given to a second worker where that one is expected to need less than this part of the time left."""
+_BISECTIONS = 40
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items `first` to `first + count - 1`."""
+
+    first: int
+    count: int
+
+
+@dataclass
+class _Open:
+    batch: Batch
+    began: float | None
+    """When a core took it up; None while it waits for one."""
+    given: float
+
+
+@dataclass
+class _Worker:
+    cores: int
+    seconds: float | None = None
+    """Of an item on one core; None while nothing is known."""
+    open: list[_Open] = field(default_factory=list)
+
+    def free_times(self, now: float) -> list[float]:
+        """When each core is expected to have nothing more to do."""
+        seconds = self.seconds or 0.0
+        times = [_end(each, seconds, now) for each in self.open if each.began is not None]
+        times = sorted(times + [now] * (self.cores - len(times)))
+        for each in self.open:
+            if each.began is None:
+                times[0] += each.batch.count * seconds
+                times.sort()
+        return times
+
+
+def _end(each: _Open, seconds: float, now: float) -> float:
+    """When a batch is expected to end; one that is late is expected to need half as long again."""
+    began = each.given + LONGEST_SECONDS if each.began is None else each.began
+    expected = began + each.batch.count * seconds
+    return expected if expected > now else now + (now - began) / 2
+
+
+class Shares:
+    """All items of a piece of work, and who has which."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._pending = deque([Batch(0, total)])
+        self._done: set[Batch] = set()
+        self._workers: dict[Hashable, _Worker] = {}
+        self.finished = 0
+        """Items whose results are there."""
+
+    @property
+    def workers(self) -> list[Hashable]:
+        """Those that have joined and not left."""
+        return list(self._workers)
+
+    def join(self, worker: Hashable, cores: int) -> None:
+        """A worker is there, at any time."""
+        self._workers.setdefault(worker, _Worker(cores))
+
+    def leave(self, worker: Hashable) -> int:
+        """A worker is gone: what only it had is to be done again. How many items that are."""
+        gone = self._workers.pop(worker, None)
+        lost = [each.batch for each in gone.open if not self._held(each.batch)] if gone else []
+        self._pending.extendleft(lost)
+        return sum(batch.count for batch in lost)
+
+    def miss(self, worker: Hashable, batch: Batch) -> int:
+        """The result of a worker's batch did not arrive: it is to be done again, if nobody else has it. How many items."""
+        own = self._workers.get(worker)
+        if not own:
+            return 0
+        own.open = [each for each in own.open if each.batch != batch]
+        if self._held(batch):
+            return 0
+        self._pending.appendleft(batch)
+        return batch.count
+
+    def next(self, worker: Hashable, now: float) -> Batch | None:
+        """The next batch of a worker; None where it has enough, or others will be done sooner without it."""
+        own = self._workers[worker]
+        if sum(each.began is None for each in own.open) >= own.cores:
+            return None
+        batch = self._cut(own, now) if self._pending else self._second(own, now)
+        if batch:
+            waits = sum(each.began is not None for each in own.open) >= own.cores
+            own.open.append(_Open(batch, None if waits else now, now))
+        return batch
+
+    def finish(self, worker: Hashable, batch: Batch, seconds: float, now: float) -> bool:
+        """A worker has done a batch, an item of which took it so many seconds; whether it was the first to.
+
+        What comes of a worker after it left does not count: its batches are others' by then, maybe cut anew.
+        """
+        own = self._workers.get(worker)
+        if not own or all(each.batch != batch for each in own.open):
+            return False
+        own.seconds = seconds if own.seconds is None else own.seconds + _SMOOTHING * (seconds - own.seconds)
+        own.open = [each for each in own.open if each.batch != batch]
+        free = own.cores - sum(each.began is not None for each in own.open)
+        for each in [each for each in own.open if each.began is None][:free]:
+            each.began = now
+        if batch in self._done:
+            return False
+        self._done.add(batch)
+        self.finished += batch.count
+        return True
+
+    def _held(self, batch: Batch) -> bool:
+        return batch in self._done or any(each.batch == batch for w in self._workers.values() for each in w.open)
+
+    def _cut(self, own: _Worker, now: float) -> Batch | None:
+        """A part of what nobody has yet."""
+        count = 1
+        if own.seconds:
+            room = int((self._finish_time(now) - own.free_times(now)[0]) / own.seconds + 1e-9)
+            if room < 1:
+                return None
+            count = max(1, min(room // 2, int(LONGEST_SECONDS / own.seconds)))
+        first = self._pending.popleft()
+        if first.count > count:
+            self._pending.appendleft(Batch(first.first + count, first.count - count))
+        return Batch(first.first, min(count, first.count))
+
+    def _second(self, own: _Worker, now: float) -> Batch | None:
+        """What another worker has and is not expected to finish soon: whoever is first counts."""
+        if not own.seconds or len(own.open) >= own.cores:
+            return None
+        open_ = [(_end(each, worker.seconds or 0.0, now), each.batch) for worker in self._workers.values()
+                 for each in worker.open if worker is not own]  # fmt: skip
+        held = [batch for worker in self._workers.values() for batch in (each.batch for each in worker.open)]
+        alone = [(end, batch) for end, batch in open_ if held.count(batch) == 1 and batch not in self._done]
+        end, batch = max(alone, key=lambda found: found[0], default=(0.0, None))
+        return batch if batch and batch.count * own.seconds < _GAIN * (end - now) else None
+
+    def _finish_time(self, now: float) -> float:
+        """When all is done at the earliest, by the rates that are known."""
+        left = sum(batch.count for batch in self._pending)
+        cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.free_times(now)]
+        return earliest_end(left, cores)
+
+
+def earliest_end(items: int, cores: list[tuple[float, float]]) -> float:
+    """When so many equal items are done at the earliest: each goes to the core that finishes it first.
+
+    Args:
+        items: how many.
+        cores: of each core when it is free, and the seconds that it takes for an item. At least one.
+    """
+    low = min(time for time, _ in cores)
+    high = max(time for time, _ in cores) + (items + 1) * max(seconds for _, seconds in cores)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        done = sum(int((middle - time) / seconds) for time, seconds in cores if middle > time)
+        low, high = (low, middle) if done >= items else (middle, high)
+    return high

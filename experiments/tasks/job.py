@@ -1,0 +1,87 @@
+"""A piece of work that is many independent items, and the ways of having it done."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from .batches.crews import Work
+from .batches.spread import Crew, Summary, spread
+from .reports import Progress, alive
+from .serving import cores
+
+SERIAL, THREADS, POOL, JOBLIB, SCATTER, BATCHES = "serial", "threads", "pool", "joblib", "scatter", "batches"
+CLUSTERED = (JOBLIB, SCATTER, BATCHES)
+
+
+class Job(ABC):
+    """One program's work."""
+
+    module: str
+    """What the processes of a pool have imported."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """How many items there are."""
+
+    @abstractmethod
+    def require_memory(self, copies: int) -> None:
+        """Raise ProgramError where the node has no room for so many copies of the data."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ProgramError for options that the library does not take."""
+
+    @abstractmethod
+    def preparation(self) -> Callable[[], None]:
+        """What every process calls before work begins; it can be pickled."""
+
+    @abstractmethod
+    def work(self) -> Work:
+        """What does a batch of items; it can be pickled."""
+
+    @abstractmethod
+    def alone(self, jobs: int | None) -> Any:
+        """The result by the library's own way: with so many jobs, or None for what joblib's context says."""
+
+    @abstractmethod
+    def assembled(self, parts: Mapping[int, Any]) -> Any:
+        """The result from the values of all batches, by their first item."""
+
+    @abstractmethod
+    def digest(self, result: Any) -> str:
+        """SHA-256 of what was computed: the same by every way."""
+
+    @abstractmethod
+    def score(self, result: Any) -> float | None:
+        """How good it is on samples that it has not seen, from 0 to 1; None where that means nothing."""
+
+    @abstractmethod
+    def shared(self) -> list[Any]:
+        """What `scatter` sends to all workers beforehand."""
+
+
+def result_of(job: Job, via: str, rank: int, crew: Crew | None) -> tuple[Any, Summary | None]:
+    """Have the work done, in batches by `crew` where there is one. How batches went is known only then."""
+    if crew:
+        parts: dict[int, Any] = {}
+        summary = spread(
+            crew, job.total, lambda batch, value: parts.__setitem__(batch.first, value), Progress(rank, job.total)
+        )
+        return job.assembled(parts), summary
+    jobs = 1 if via == SERIAL else cores() if via == THREADS else None
+    with alive(f"{via} computes"), _backend(job, via):
+        return job.alone(jobs), None
+
+
+def _backend(job: Job, via: str) -> AbstractContextManager[Any]:
+    if via not in (JOBLIB, SCATTER):
+        return nullcontext()
+    import joblib
+
+    more = {"scatter": job.shared()} if via == SCATTER else {}
+    context: AbstractContextManager[Any] = joblib.parallel_config(backend="dask", **more)
+    return context

@@ -1,0 +1,1 @@
+"""The pieces of work: what each is (`Job`), and beside it what workers compute."""

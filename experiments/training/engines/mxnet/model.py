@@ -1,0 +1,205 @@
+"""A model on MXNet: executors for a training step and a cached graph for validation, no per-parameter Python in either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import numpy.typing as npt
+from mxnet import autograd
+
+from ...datasets.dataset import Bytes
+from ...kvstores.base import KVStore
+from ...memory import validation_batch
+from ...models import Architecture, Weights
+from ...models.layers import Dropout
+from ...reporting.meters import Vector
+from ...reporting.phases import BACKWARD, DATA, FORWARD
+from ..base import Array, Batch, Floats, Model, Parameter
+from ..layout import Bucket, Layout
+from .graph import IMAGES, LABEL, Graph, Part
+from .memory import MxnetMemory
+from .symbols import Translator, scored
+from .update import Update
+
+
+class MxnetModel(Model):
+    """Forward and backward of one architecture; labels are float32 (batch,)."""
+
+    def __init__(self, layout: Layout, *, in_turns: bool) -> None:
+        architecture = layout.architecture
+        self.parameters: list[Parameter] = []
+        self._in_turns = in_turns
+        self._values: dict[str, Array] = {}
+        self._gradients: dict[str, Array] = {}
+        self._statistics = {name: mx.nd.array(value) for name, value in layout.statistics.items()}
+        for bucket in layout.buckets:
+            self._allocate(bucket)
+        self._order = list(architecture.shapes())
+        self._accumulate = layout.accumulate
+        self._validation_batch = validation_batch(architecture)
+        factored = [layer for bucket in layout.buckets for layer in bucket.layers]
+        for layer in factored:
+            for name in layer.arrays:
+                del self._gradients[name]  # so that backward does not compute them
+        self._update = Update(self.parameters)
+        self._draws = any(isinstance(layer, Dropout) for layer in architecture.every_layer())
+        translator = Translator(architecture, layout.dataset, [layer.name for layer in factored])
+        self._validate = self._scoring(architecture, translator)
+        whole = [len(architecture.arrays)]
+        counts = [len(bucket.members) for bucket in layout.buckets] if layout.by_parts else whole
+        self._parts = self._training(architecture, translator, counts)
+        self._memories: dict[int, MxnetMemory] = {}
+        self._head = mx.nd.ones((2,))
+
+    def memory(self, array: Array) -> MxnetMemory:
+        """The memory of a parameter's value or gradient."""
+        return MxnetMemory(array, waits=not self._in_turns)
+
+    def batches(self, images: Bytes, labels: Bytes) -> Sequence[Batch]:
+        """Views of the whole, a batch each."""
+        return list(zip(mx.nd.from_numpy(images), mx.nd.from_numpy(labels.astype(np.float32)), strict=True))
+
+    def begin_epoch(self, seed: int) -> None:
+        """Seed MXNet's own generator, where there is dropout."""
+        if self._draws:
+            mx.random.seed(seed)
+
+    def train(self, batch: Batch, store: KVStore) -> Array:
+        """Enqueue forward and backward of every part, for every piece of the batch."""
+        images, labels = batch
+        size = len(labels) // self._accumulate
+        outcome: Array = None
+        for piece in range(self._accumulate):
+            place = slice(piece * size, (piece + 1) * size)
+            whole = self._accumulate == 1
+            found = self._forward(images if whole else images[place], labels if whole else labels[place], store, piece)
+            outcome = found if outcome is None else outcome + found
+            if not whole and not piece:
+                for parameter in self.parameters:
+                    parameter.gradient[:] = 0
+            self._backward(store, piece)
+        return outcome
+
+    def _forward(self, images: Array, labels: Array, store: KVStore, piece: int) -> Array:
+        phases = store.phases
+        flow = images
+        previous: Part | None = None
+        for number, part in enumerate(self._parts):
+            if not piece:
+                store.before_part(number)
+            part.take(flow, labels, previous)
+            phases.compute(DATA)
+            flow = part.forward()
+            phases.compute(FORWARD)
+            if piece == self._accumulate - 1:
+                store.forward_done(number)
+            previous = part
+        outcome = flow.copy()  # the executor's own is overwritten by the next step
+        if phases.sampled:
+            outcome.wait_to_read()
+        phases.compute(FORWARD)
+        return outcome
+
+    def _backward(self, store: KVStore, piece: int) -> None:
+        head = self._head
+        for number in reversed(range(len(self._parts))):
+            head = self._parts[number].backward(head)
+            store.phases.compute(BACKWARD)
+            if piece == self._accumulate - 1:
+                store.after_part(number)
+
+    def read(self, outcome: Array) -> Vector:
+        """Wait for it."""
+        return outcome.asnumpy()  # type: ignore[no-any-return]
+
+    def scorer(self, images: Bytes, labels: Bytes) -> Callable[[], npt.NDArray[np.float32]]:
+        """Batches of one shape: the last is filled up with the first image."""
+        count = len(images)
+        if not count:
+            return lambda: np.zeros((2, 0), np.float32)
+        size = self._validation_batch
+        chosen = np.append(np.arange(count), np.zeros(-count % size, np.int64))
+        batched = _batched(images[chosen], size), _batched(labels[chosen].astype(np.float32), size)
+
+        def score() -> npt.NDArray[np.float32]:
+            with autograd.train_mode():  # in predict mode oneDNN would reorder the values in place, which views forbid
+                outcomes = [self._validate(*batch) for batch in zip(*batched, strict=True)]
+            return np.concatenate([outcome.asnumpy() for outcome in outcomes], axis=1)[:, :count]
+
+        return score
+
+    def inputs(self, layer: str) -> Floats:
+        """The executor's own memory."""
+        return self._factor(layer, [part.inputs for part in self._parts])
+
+    def errors(self, layer: str) -> Floats:
+        """The executor's own memory."""
+        return self._factor(layer, [part.errors for part in self._parts])
+
+    def _factor(self, layer: str, found: Sequence[Mapping[str, Array]]) -> Floats:
+        array = next(arrays[layer] for arrays in found if layer in arrays)
+        memory = self._memories.setdefault(id(array), self.memory(array))
+        return memory.settled().reshape(len(array), -1)
+
+    def descend(self, scale: float) -> None:
+        """Enqueue one operation for all parameters."""
+        self._update(scale)
+
+    def wait(self) -> None:
+        """Wait for MXNet's threads."""
+        mx.nd.waitall()
+
+    def weights(self) -> dict[str, Weights]:
+        """The trained values as they are now."""
+        return {name: self.weight(name) for name in self._order}
+
+    def weight(self, name: str) -> Weights:
+        """One of the trained values as it is now."""
+        return self._values[name].asnumpy()  # type: ignore[no-any-return]
+
+    def statistics(self) -> dict[str, Weights]:
+        """The statistics as they are now."""
+        return {name: value.asnumpy() for name, value in self._statistics.items()}
+
+    def _allocate(self, bucket: Bucket) -> None:
+        """One buffer, and each member's own view of its values and gradients."""
+        shape = bucket.shape
+        parameter = Parameter(bucket.name, mx.nd.zeros(shape), mx.nd.empty(shape), bucket.factored)
+        self.parameters.append(parameter)
+        if bucket.alone:
+            self._values[bucket.name], self._gradients[bucket.name] = parameter.value, parameter.gradient
+        else:
+            for name, place, own in bucket.places():
+                self._values[name] = parameter.value[place].reshape(own)
+                self._gradients[name] = parameter.gradient[place].reshape(own)
+        for name, first in bucket.members.items():
+            self._values[name][:] = first
+
+    def _scoring(self, architecture: Architecture, translator: Translator) -> Graph:
+        logits = translator.through(architecture.placed, mx.sym.var(IMAGES), training=False)
+        scores = scored(logits, mx.sym.var(LABEL))
+        return Graph(mx.sym.stack(scores.image_losses, scores.correct), {**self._values, **self._statistics})
+
+    def _training(self, architecture: Architecture, translator: Translator, counts: Sequence[int]) -> list[Part]:
+        """A part for so many arrays each; the last one goes on to the loss."""
+        parts: list[Part] = []
+        for layers in architecture.parts(counts):
+            translator.inputs = {}
+            symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
+            if layers[-1] is architecture.placed[-1]:
+                scores = scored(symbol, mx.sym.var(LABEL))
+                symbol = mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
+            units = {layer.name: layer.units for layer in architecture.dense_layers()}
+            factored = {name: units[name] for name in translator.inputs}
+            if factored:
+                symbol = mx.sym.Group([symbol, *translator.inputs.values()])
+            adds = self._accumulate > 1
+            parts.append(Part(symbol, self._values, self._gradients, self._statistics, factored, adds=adds))
+        return parts
+
+
+def _batched(array: npt.NDArray[Any], size: int) -> list[Array]:
+    return list(mx.nd.from_numpy(array.reshape(-1, size, *array.shape[1:])))

@@ -1,0 +1,138 @@
+"""A model's layers as PyTorch's modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import nn
+
+from ...datasets.dataset import Dataset
+from ...models import Architecture, layers
+from ...models.architecture import PlacedLayer
+
+_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid}
+
+
+class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it is installed
+    """From uint8 images to logits (batch, classes). What is missing of the architecture's side is zero padding.
+
+    `arrays` are its parameters and `statistics` its buffers, by the architecture's names.
+    """
+
+    def __init__(self, architecture: Architecture, dataset: Dataset, factored: Collection[str] = ()) -> None:
+        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients."""
+        super().__init__()
+        self._factored = factored
+        self.named: dict[str, nn.Module] = {}
+        self.arrays: dict[str, nn.Parameter] = {}
+        self.statistics: dict[str, torch.Tensor] = {}
+        self._grey = dataset.train.images.ndim == 3
+        self._factor = dataset.factor
+        self._scale = 1.0 / dataset.deviation
+        self._margin = (architecture.side - dataset.side) // 2
+        self._first = architecture.placed[0]
+        self.layers = self._sequence(architecture.placed)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        if self._grey:
+            images = images.unsqueeze(1)
+        if self._factor > 1:
+            images = images.repeat_interleave(self._factor, 2).repeat_interleave(self._factor, 3)
+        return self.layers(images.to(torch.float32) * self._scale)
+
+    def _sequence(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
+        modules: list[nn.Module] = []
+        for placed in placed_layers:
+            if placed is self._first and self._margin and not isinstance(placed.layer, layers.Convolution):
+                modules.append(nn.ZeroPad2d(self._margin))
+            if isinstance(placed.layer, layers.Dense) and len(placed.before) > 1:
+                modules.append(nn.Flatten())
+            modules.append(self._module(placed))
+        return nn.Sequential(*modules)
+
+    def _named(self, module: nn.Module, placed: PlacedLayer) -> nn.Module:
+        """The module, its arrays entered under their names; a module's own order is weight, bias."""
+        self.named[placed.name] = module
+        for array, parameter in zip(placed.arrays(), module.parameters(), strict=True):
+            self.arrays[array.name] = parameter
+        for array, name in zip(placed.statistics(), ("running_mean", "running_var"), strict=False):
+            self.statistics[array.name] = getattr(module, name)
+        return module
+
+    def _module(self, placed: PlacedLayer) -> nn.Module:
+        before = placed.before
+        match placed.layer:
+            case layers.Convolution(filters, kernel, stride, padding, bias) as layer:
+                padding += self._margin if placed is self._first else 0
+                sizes = (before[0], int(filters), kernel, stride, padding)
+                return self._named(nn.Conv2d(*sizes, groups=layer.groups, bias=bias), placed)
+            case layers.Pooling() as layer:
+                return _pooling(layer)
+            case layers.Dense(units, bias):
+                kind = Linear if placed.name in self._factored else nn.Linear
+                return self._named(kind(math.prod(before), units, bias=bias), placed)
+            case layers.Activation(kind):
+                return _ACTIVATIONS[kind]()
+            case layers.Flatten():
+                return nn.Flatten()
+            case layers.Normalisation(epsilon, momentum):
+                kind = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
+                # PyTorch's momentum is what is taken of the new statistics
+                return self._named(kind(before[0], eps=epsilon, momentum=1 - momentum), placed)
+            case layers.Dropout(rate):
+                return nn.Dropout(rate)
+            case _:
+                return self._joined(placed)
+
+    def _joined(self, placed: PlacedLayer) -> nn.Module:
+        """Layers that put something beside or onto something."""
+        match placed.layer:
+            case layers.Widening(channels):
+                return nn.ConstantPad3d((0, 0, 0, 0, 0, channels - placed.before[0]), 0.0)
+            case layers.Residual():
+                return _Sum(self._sequence(placed.path), self._sequence(placed.shortcut))
+            case layers.Concatenation():
+                return _Concatenation(self._sequence(placed.path), self._sequence(placed.shortcut))
+        raise NotImplementedError(f"PyTorch's engine has no {type(placed.layer).__name__}")
+
+
+class Linear(nn.Linear):  # type: ignore[misc]
+    """A dense layer that keeps its gradient's factors; PyTorch computes no gradient of its weights and bias."""
+
+    inputs: torch.Tensor
+    errors: torch.Tensor
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """The same as without."""
+        bias = None if self.bias is None else self.bias.detach()
+        score = nn.functional.linear(value, self.weight.detach(), bias)
+        if not torch.is_grad_enabled():
+            return score
+        self.inputs = value.detach()
+        self.errors = torch.zeros_like(score, requires_grad=True)  # its gradient is that of the output
+        return score + self.errors
+
+
+def _pooling(layer: layers.Pooling) -> nn.Module:
+    if layer.size == layers.ALL:
+        return nn.AdaptiveAvgPool2d(1) if layer.kind == "average" else nn.AdaptiveMaxPool2d(1)
+    kind = nn.AvgPool2d if layer.kind == "average" else nn.MaxPool2d
+    return kind(layer.size, layer.stride or layer.size, layer.padding)
+
+
+class _Sum(nn.Module):  # type: ignore[misc]
+    def __init__(self, path: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.path = path
+        self.shortcut = shortcut
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return self.path(value) + self.shortcut(value)
+
+
+class _Concatenation(_Sum):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return torch.cat((self.path(value), self.shortcut(value)), dim=1)

@@ -1,0 +1,275 @@
+"""The allreduce store: a rule, a cadence, and sums over links to all other workers.
+
+With the rule `sgd`, the same mathematics as `dist_sync`: every step uses the average over all workers' batches, and all
+workers have the same bits afterwards. The owner of a shard applies the step to it and sends the new values, so each value is
+updated once in the whole cluster; only a small buffer travels whole, and everybody applies the step to all of it (`sums`).
+
+The model lies in two buffers (`shards.split`) with a set of connections each. The big one's sums travel while backward still
+runs through the convolutions, its new values during the small one's exchange and the next forward. The small one has nothing
+to hide behind and must not queue behind the big one's bytes: its connections have priority.
+
+A dense layer's gradient travels as its factors where that is fewer bytes (`dense`, `factors`), on connections of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...engines.base import Model
+from ...errors import ProgramError
+from ...models import DenseLayer
+from ...reporting.meters import Vector
+from ...reporting.phases import Phases
+from ...rules import RULES, Rule, cadence_of
+from ...rules.average import Average
+from ...rules.common import Descent, Method, State
+from ...rules.sgd import Sgd
+from ...sharding import Shares
+from ...stepping import places_in
+from ...trial import Seat
+from ..base import KVStore
+from ..registration import FLOAT32, Opening
+from .dense import AUTO, FACTORS, SUM, chosen, product_digest
+from .exchange import Exchange
+from .factors import Factors
+from .links import Links
+from .part import Part, Step
+from .shards import split
+
+_PARTS = 2
+_FACTORS = 2
+"""The channel of factors, after one for each part."""
+_CADENCE = "cadence"
+
+
+class AllreduceKVStore(KVStore):
+    """All workers are peers; `rank` is the launch order.
+
+    A rule says what becomes of gradients and values where workers meet, a cadence when they do; between meetings everybody
+    trains alone. `wire` bfloat16 halves the bytes and rounds the gradients. Only `sgd` over float32 is the mathematics of one
+    worker.
+    """
+
+    name = "allreduce"
+    by_parts = True
+
+    def __init__(self, opening: Opening) -> None:
+        options = opening.options
+        self._cadence = cadence_of(options.own, options.synchronise_every)
+        self._rule: type[Rule] = RULES[options.rule or (Sgd if self._cadence.always else Average).name]
+        self._own = {name: options.own[name] for name in self._rule.options}
+        self._method = Method.of(options.own)
+        self._wire = options.wire
+        self._check()
+        self._setting = repr((self._rule.name, self._own, self._method, self._wire, self._cadence))
+        self._apart = self._rule.apart or self._rule.keeps or not self._cadence.at_epochs
+        self.shared = not (self._apart or self._method.momentum)
+        self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
+        self._images = opening.batch_size
+        self.phases = Phases(in_turns=opening.engine.in_turns())
+        channels = _PARTS + (self._dense != SUM)
+        seat = replace(Seat.from_environment(), signed=bool(options.own.get("sign_messages")))
+        self._links = Links(seat, channels, phases=self.phases)
+        self.rank = self._links.rank
+        self.workers = self._links.workers
+        self._parts: list[Part] = []
+        self._factors: Factors | None = None
+
+    def _check(self) -> None:
+        """Raise ProgramError where what is asked for does not go together."""
+        if not self._cadence.always and not self._rule.local:
+            raise ProgramError(
+                f"the rule {self._rule.name} has the workers meet in every step",
+                f"use --rule {Average.name}, or another one whose workers step alone, or have them meet in every step",
+            )
+        if self._rule.exact and self._wire != FLOAT32:
+            raise ProgramError(
+                f"values cannot be averaged as {self._wire}: they would lose what single steps change",
+                "use --wire float32, or --synchronise-every 1",
+            )
+        if self._method.lars and not self._rule.local:
+            raise ProgramError(
+                f"LARS needs whole arrays, and with the rule {self._rule.name} a worker steps on slices of them",
+                "use --rule average, or leave --lars out",
+            )
+
+    def _dense_gradients(self, asked: str, opening: Opening) -> str:
+        """As asked; the sum where factors are of no use. Raises ProgramError where they were asked for."""
+        exact = self._wire == FLOAT32 and self._cadence.always
+        if exact and self._rule.offer is Sgd.offer and opening.engine.factors:
+            return asked
+        if asked == FACTORS:
+            raise ProgramError(
+                "factors of gradients are for every step's exact sum of gradients",
+                "use --dense-gradients auto, or --rule sgd with --wire float32 and --synchronise-every 1",
+            )
+        return SUM
+
+    def buckets(self, sizes: Sequence[int]) -> list[int]:
+        """Two: what precedes the largest array, and the rest."""
+        return split(sizes)
+
+    def factored(self, layers: Sequence[DenseLayer]) -> Sequence[DenseLayer]:
+        """Those whose factors are fewer bytes, or all, as asked; none where workers would round their sums differently."""
+        images = self._images * self.workers
+        found = chosen(layers, self.workers, images, self._dense)
+        if self._dense == SUM:
+            return found
+        unlike = _unlike(self._links, product_digest(found, images))
+        if not unlike:
+            return found
+        others = f"workers {', '.join(map(str, unlike))} multiply other matrices than worker {self.rank}, or round differently"
+        if self._dense == FACTORS:
+            raise ProgramError(others, "use --dense-gradients auto or sum, or workers of one kind with one runtime")
+        print(f"gradients of dense layers travel as sums: {others}", file=sys.stderr)
+        return []
+
+    def attach(self, model: Model, shares: Shares) -> None:
+        """Make sure that all workers train one model in one way, and take worker 0's values."""
+        memories = [(model.memory(each.value), model.memory(each.gradient)) for each in model.parameters]
+        layout = [
+            (each.name, values.settled().size, sum(one.layer.size for one in each.factored))
+            for each, (values, _) in zip(model.parameters, memories, strict=True)
+        ]
+        _agree(self._links, repr((self._setting, shares.sizes, layout)))
+        places = places_in(model)
+
+        def rule(size: int, places: Sequence[slice] = ()) -> Rule:
+            made = self._rule(shares, size, **self._own)
+            made.descent = Descent(self._method, made.state, places)
+            return made
+
+        summed = {name: size - factored for name, size, factored in layout}
+        self._parts = [
+            Part(*memory, rule(size, places[name]), self._links, channel, self._wire, size, apart=self._apart)
+            for channel, (memory, (name, size)) in enumerate(zip(memories, summed.items(), strict=True))
+        ]
+        if any(parameter.factored for parameter in model.parameters):
+            self._factors = Factors(self._links, _FACTORS, model, shares, rule)
+
+    def announce(self, learning_rate: float) -> None:
+        """Begin a step."""
+        self._step = Step(learning_rate, meets=self._cadence.advance())
+
+    def before_part(self, number: int) -> None:
+        """Wait for the part's new values."""
+        if self._factors:
+            self._factors.arrive(number)
+        self._parts[number].arrive()
+
+    def forward_done(self, number: int) -> None:
+        """Send inputs of factored layers, unless the engine may still be computing."""
+        if self._factors and self.phases.in_turns:
+            self._factors.offer_inputs(number)
+
+    def after_part(self, number: int) -> None:
+        """Send what the part offers to the owners."""
+        self._parts[number].depart(self._step)
+        if self._factors:
+            self._factors.offer_errors(number)
+
+    def step(self, learning_rate: float) -> None:
+        """Update the own shards and send them; first the ones that take the wire longest.
+
+        The next forward needs the small part first, but that one's messages overtake the big one's in the node.
+        """
+        for part in reversed(self._parts):
+            part.depart(self._step)
+        for part in reversed(self._parts):
+            part.update(self._step)
+        if self._factors:
+            self._factors.update(learning_rate)
+        if self._step.meets:
+            self._cadence.met()
+
+    def settle(self) -> None:
+        """Wait for all new values; after steps alone, make them the same everywhere, if the cadence says so."""
+        for number in range(len(self._parts)):
+            self.before_part(number)
+        if self._cadence.at_epochs:
+            self._meet_now()
+
+    def finish(self) -> None:
+        """Meet after the last step, whatever the cadence says."""
+        self._meet_now()
+        for part in self._parts:
+            part.centre.conclude()
+
+    def _meet_now(self) -> None:
+        if self._cadence.alone:
+            for part in self._parts:
+                part.meet_now(self._step)
+        self._cadence.met()
+
+    @contextmanager
+    def shared_values(self) -> Iterator[None]:
+        """As all workers had them after the last meeting."""
+        for part in self._parts:
+            part.centre.show()
+        yield
+        for part in self._parts:
+            part.centre.hide()
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Every buffer's, and where the cadence's count stands."""
+        if self.shared:
+            return {}
+        found = {f"{number}": part.centre.save() for number, part in enumerate(self._parts)}
+        found |= {layer: state.save() for layer, state in self._factor_states().items()}
+        arrays = {f"{where}/{name}": array for where, each in found.items() for name, array in each.items()}
+        return {**arrays, _CADENCE: self._cadence.save()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Every buffer's, and the cadence's count."""
+        if _CADENCE in state:
+            self._cadence.restore(state[_CADENCE])
+        for number, part in enumerate(self._parts):
+            part.centre.restore(_below(f"{number}/", state))
+        for layer, kept in self._factor_states().items():
+            kept.restore(_below(f"{layer}/", state))
+
+    def _factor_states(self) -> dict[str, State]:
+        return self._factors.states() if self._factors else {}
+
+    def reduce(self, values: Vector) -> Vector:
+        """Sum a short vector over all workers, in double precision."""
+        return np.asarray(Exchange(self._links, 0, values.size, np.float64).sum(values.astype(np.float64)))
+
+    def close(self) -> None:
+        """Wait for all values and for all workers, and part."""
+        self.settle()
+        self.reduce(np.zeros(1))
+        self._links.close()
+
+
+def _below(first: str, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(first): array for name, array in state.items() if name.startswith(first)}
+
+
+def _agree(links: Links, layout: str) -> None:
+    """Raise ProgramError where another worker's model is laid out otherwise: the sums would be of unlike things."""
+    unlike = _unlike(links, hashlib.sha256(layout.encode()).digest())
+    if unlike:
+        raise ProgramError(
+            f"workers {', '.join(map(str, unlike))} train another model than worker {links.rank}",
+            "give all workers of a trial the same program and options",
+        )
+
+
+def _unlike(links: Links, found: bytes) -> list[int]:
+    """The workers that found another digest than this one."""
+    digest: npt.NDArray[np.uint8] = np.frombuffer(found, np.uint8)
+    seen = Exchange(links, 0, digest.size * links.workers, np.uint8)
+    mine = np.zeros(digest.size * links.workers, np.uint8)
+    mine[links.rank * digest.size : (links.rank + 1) * digest.size] = digest
+    table = seen.sum(mine).reshape(links.workers, digest.size)
+    return [rank for rank in range(links.workers) if (table[rank] != digest).any()]

@@ -1,0 +1,48 @@
+"""Connections between the workers of a trial."""
+
+from __future__ import annotations
+
+import time
+
+from ....reporting.phases import Phases
+from ....trial import Seat
+from .link import Link
+from .rendezvous import Rendezvous
+
+__all__ = ["Link", "Links", "Seat"]
+
+JOIN_SECONDS = 180.0
+"""How long a worker waits for the others to start."""
+
+
+class Links:
+    """Connections to all other workers, `channels` to each; `links.to(channel, rank)`.
+
+    Where there are several, what goes over channel 0 overtakes what still waits in this node for its network card.
+    """
+
+    def __init__(
+        self, seat: Seat, channels: int, join_seconds: float = JOIN_SECONDS, phases: Phases | None = None
+    ) -> None:
+        """Find the others. Raises ProgramError where some are missing after `join_seconds`.
+
+        `phases` is this worker's stopwatch, which is told of all waiting.
+        """
+        self.rank = seat.rank
+        self.workers = seat.workers
+        self.phases = phases or Phases(in_turns=True)
+        self._links: dict[tuple[int, int], Link] = {}
+        if seat.workers > 1:
+            Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links, self.phases)
+        for (channel, _), link in self._links.items():
+            if channel == 0 and channels > 1:
+                link.go_first()
+
+    def to(self, channel: int, rank: int) -> Link:
+        """The connection to a worker."""
+        return self._links[channel, rank]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for link in self._links.values():
+            link.close()

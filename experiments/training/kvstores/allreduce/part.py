@@ -1,0 +1,108 @@
+"""How one buffer of the model is kept in step: a rule, and a sum over the workers; what travels as factors lies behind that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...engines.base import Floats, Memory
+from ...reporting.phases import BACKWARD, UPDATE
+from ...rules import Rule
+from .centre import Centre
+from .exchange import Exchange
+from .links import Links
+from .sums import sum_over
+
+_FIRST = 1 << 20
+"""First values are told in pieces of so many."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of training as all workers agree on it."""
+
+    learning_rate: float
+    meets: bool
+    """Whether the workers meet in this step."""
+
+
+class Part:
+    """One buffer: values, gradients, and where its exchange stands."""
+
+    def __init__(
+        self,
+        values: Memory,
+        gradients: Memory,
+        rule: Rule,
+        links: Links,
+        channel: int,
+        wire: str,
+        size: int,
+        *,
+        apart: bool = False,
+    ) -> None:
+        """Takes worker 0's values. The buffer's first `size` elements are summed, and travel as `wire`; `apart`: what all share
+        are not the worker's own values."""
+        self._phases = links.phases
+        self._values = values
+        self._gradients = gradients
+        self._rule = rule
+        self._departed = False
+        self._expected = False
+        own = values.settled()
+        self._summed = slice(0, size)
+        self._sum = sum_over(links, channel, size, rule.merge, wire)
+        for start in range(0, own.size, _FIRST):  # a large model has no memory for copies of itself
+            piece = own[start : start + _FIRST]
+            first = Exchange(links, channel, piece.size, np.float32)
+            piece[:] = first.sum(piece if links.rank == 0 else np.zeros_like(piece))  # worker 0's: others add nothing
+        self.centre = Centre(values, rule, size, apart=apart)
+
+    def depart(self, step: Step) -> None:
+        """Step alone, where the rule does, and send what this worker offers; the part's backward is enqueued. Once a step."""
+        if self._departed:
+            return
+        self._departed = True
+        gradients = self._computed()
+        if self._rule.local:
+            self._rule.step(self._own(), gradients, step.learning_rate)
+            self._phases.lap(UPDATE)
+        if step.meets and gradients.size:
+            self._offer(gradients)
+
+    def update(self, step: Step) -> None:
+        """Collect what the others have for this worker, and send them what comes of it."""
+        self._departed = False
+        self._expected = step.meets and self._summed.stop > 0
+        if self._expected:
+            self._rule.meet(step.learning_rate)
+            self._sum.proceed(self.centre.settled())
+
+    def arrive(self) -> None:
+        """Take what the others made of it: all values are then new."""
+        if self._expected:
+            self._expected = False
+            self._sum.finish(self.centre.settled())
+            self.centre.take()
+
+    def meet_now(self, step: Step) -> None:
+        """All of it at once, between steps."""
+        self._offer(self._gradients.settled()[self._summed])
+        self.update(Step(step.learning_rate, meets=True))
+        self.arrive()
+
+    def _own(self) -> Floats:
+        return self._values.settled()[self._summed]
+
+    def _offer(self, gradients: Floats) -> None:
+        offered = self._rule.offer(self._own(), gradients)
+        if offered is not gradients:
+            self._phases.lap(UPDATE)
+        self._sum.begin(offered)
+
+    def _computed(self) -> Floats:
+        """The gradients, once backward has ended: with a threaded engine it may go on until here."""
+        gradients = self._gradients.settled()[self._summed]
+        self._phases.compute(BACKWARD)
+        return gradients

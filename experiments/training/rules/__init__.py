@@ -1,0 +1,17 @@
+"""Rules: what becomes of gradients and values when workers meet. Pure NumPy on flat slices, whatever moves the bytes.
+
+Each registers itself: any module here that has a `RULE` is one, and its file's name is the rule's name. What they share is in
+`common`.
+"""
+
+import pkgutil
+from importlib import import_module
+
+from .common.base import Rule
+from .common.cadence import Cadence, cadence_of
+
+_MODULES = [import_module(f".{module.name}", __name__) for module in pkgutil.iter_modules(__path__)]
+
+RULES: dict[str, type[Rule]] = {module.RULE.name: module.RULE for module in _MODULES if hasattr(module, "RULE")}
+
+__all__ = ["RULES", "Cadence", "Rule", "cadence_of"]

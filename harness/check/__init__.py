@@ -1,0 +1,1 @@
+"""What is looked at on the nodes before anything starts, and by `harness check`."""

@@ -1,0 +1,1 @@
+"""Verbs that read the results of a run."""

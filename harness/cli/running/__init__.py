@@ -1,0 +1,1 @@
+"""Verbs that run programs, and those that show what would be run."""

@@ -1,0 +1,112 @@
+"""The verb `sweep`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.group import verb_app
+from harness.cli.inputs import declared_experiment, find_cluster, sizes_that_fit
+from harness.cli.options import (
+    DEFAULT_EXPERIMENT,
+    DEFAULT_RESULTS,
+    DEFAULT_TELEMETRY_SECONDS,
+    DryRun,
+    Environment,
+    ExperimentName,
+    Inventory,
+    NoStallTimeout,
+    Quiet,
+    RatesFile,
+    Repeats,
+    Results,
+    Settings,
+    Sizes,
+    StallTimeout,
+    StartTimeout,
+    Telemetry,
+    TimeLimit,
+    Variants,
+)
+from harness.cli.results.report import report_on
+from harness.cli.running.plan_table import print_plan
+from harness.cli.running.rates import with_rates
+from harness.errors import EXIT_TRIALS_FAILED
+from harness.launch.code import code_of
+from harness.launch.limits import SILENT_SECONDS, Limits
+from harness.nodes.session import Session
+from harness.results.earlier_run import open_earlier_run
+from harness.sweep.admit import admit
+from harness.sweep.execute import execute
+from harness.sweep.options import Policy, RunOptions
+from harness.sweep.prepare import prepare
+
+app = verb_app()
+
+
+@app.command()
+def sweep(
+    experiment: ExperimentName = DEFAULT_EXPERIMENT,
+    inventory: Inventory = None,
+    nodes: Sizes = None,
+    repeats: Repeats = None,
+    settings: Settings = None,
+    environment: Environment = None,
+    variant: Variants = None,
+    batches_by_rate: RatesFile = None,
+    results: Results = DEFAULT_RESULTS,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Run only what is missing of an earlier run.")
+    ] = None,
+    dry_run: DryRun = False,
+    retries: Annotated[int, typer.Option(min=0, max=100, help="How often to try a failed trial again.")] = 0,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Keep a checkpoint of every epoch. Trials that failed (--retries) or were interrupted (--resume) "
+            "continue from it.",
+        ),
+    ] = False,
+    recover_workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="N",
+            help="When a worker dies, restart the ranks in place from the last epoch, at most N times a trial.",
+        ),
+    ] = 0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast/--keep-going", help="Stop at the first failed trial.")
+    ] = False,
+    time_limit: TimeLimit = None,
+    start_timeout: StartTimeout = Limits.start,
+    stall_timeout: StallTimeout = Limits.stall,
+    no_stall_timeout: NoStallTimeout = False,
+    telemetry: Telemetry = DEFAULT_TELEMETRY_SECONDS,
+    quiet: Quiet = False,
+) -> None:
+    """Run an experiment at every point of its axes and collect time and accuracy.
+
+    Sizes larger than the cluster are left out unless --nodes names them.
+    """
+    declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
+    cluster = find_cluster(inventory)
+    declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
+    if dry_run:
+        print_plan(declared, cluster, rates, as_json=False)
+        return
+    stall = math.inf if no_stall_timeout else stall_timeout
+    limits = Limits(start=start_timeout, stall=stall, silent=SILENT_SECONDS, time=time_limit)
+    options = RunOptions(limits, Policy(retries, fail_fast, go_on, recover_workers), telemetry, quiet)
+    earlier = open_earlier_run(resume) if resume else None
+    prepared = prepare(declared, cluster, options, code_of(declared.programs().values()), rates=rates, earlier=earlier)
+    with Session(cluster) as session:
+        run = execute(session, admit(session, prepared), results)
+    report_on(run.paths)
+    if run.statuses["failed"]:
+        raise typer.Exit(EXIT_TRIALS_FAILED)

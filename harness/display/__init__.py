@@ -1,0 +1,1 @@
+"""How numbers are written and figures look: what report and predict share. Pure."""

@@ -1,0 +1,1 @@
+"""From a YAML declaration to the ordered list of trials. Pure."""

@@ -1,0 +1,1 @@
+"""What makes a card one node's: its settings, first-boot files, host key and image."""

@@ -1,0 +1,1 @@
+"""One trial's ranks: placed, started, watched and stopped."""

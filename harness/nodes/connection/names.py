@@ -1,0 +1,21 @@
+"""Words that reading an inventory inside Ansible and outside of it have in common. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONNECTION: Final = "harness_connection"
+"""Of a host's variables: how Ansible's ssh connection would be started."""
+
+LOGIN: Final = "harness_login"
+"""Of a host's variables: what OpenSSH made of that, a Login."""
+
+OURS: Final = ("ansible_", "cluster_", "node_")
+"""How the names of variables begin that the harness reads."""
+
+SSH_CONNECTIONS: Final = ("ssh", "smart", "paramiko", "paramiko_ssh")
+
+
+def is_ssh(connection: object) -> bool:
+    """Whether a value of `ansible_connection` means SSH."""
+    return str(connection).removeprefix("ansible.builtin.") in SSH_CONNECTIONS

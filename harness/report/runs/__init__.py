@@ -1,0 +1,1 @@
+"""Runs as wholes: side by side, and packed to be kept."""

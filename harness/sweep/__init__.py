@@ -1,0 +1,1 @@
+"""All trials of one experiment, run one after the other."""

@@ -1,0 +1,80 @@
+"""Holds the nodes for one run, runs the trials that are missing, and writes what comes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.console import err
+from harness.launch.hold import Hold
+from harness.launch.launcher import Launcher
+from harness.nodes.agent import send_everywhere
+from harness.nodes.session import Session
+from harness.results.manifest import make_manifest
+from harness.results.opening import run_paths
+from harness.results.run_directory import RunDirectory
+from harness.results.run_paths import RunPaths
+from harness.sweep.admit import Admitted
+from harness.sweep.progress import Progress
+from harness.sweep.run_trials import Sweep
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A run that is over: where it lies, and how many of the trials that ran ended with which status."""
+
+    paths: RunPaths
+    statuses: Counter[str]
+
+
+def execute(session: Session, admitted: Admitted, results: Path) -> Executed:
+    """Run every trial, or those that the run to resume has not; a new run's directory is made below `results`.
+
+    Raises BadInputError where a node is another harness's or the run cannot be written, and ResultsError where it cannot be
+    written any more.
+    """
+    prepared, moment = admitted.prepared, datetime.now(UTC)
+    experiment, earlier = prepared.experiment, prepared.earlier
+    paths = earlier.paths if earlier else run_paths(results, experiment.name, moment)
+    with Hold(session, admitted.nodes, prepared.code.agent.hash, paths.root.name) as hold:
+        for own in prepared.code.own:
+            send_everywhere(session, admitted.nodes, own)
+        columns = experiment.recorded_parameters(), experiment.role_names(), experiment.accuracies
+        opened = (
+            RunDirectory(paths, *columns) if earlier else RunDirectory.new(paths, _manifest(admitted, moment), *columns)
+        )
+        with opened as directory:
+            return Executed(paths, _run_missing(session, admitted, directory, hold))
+
+
+def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, hold: Hold) -> Counter[str]:
+    prepared, options = admitted.prepared, admitted.prepared.options
+    done = {trial for trial, status in directory.finished().items() if status != "failed"}
+    todo = [trial for trial in prepared.trials if trial.id not in done]
+    root, before = directory.paths.root, f" ({len(done)} done before)" if done else ""
+    heading = f"{prepared.experiment.name}: {len(todo)} trials on {prepared.cluster.inventory} -> {root}{before}"
+    with Progress(err, todo, options.quiet, (*admitted.warnings, *directory.repaired), heading) as progress:
+        launcher = Launcher(
+            session, prepared.code.agent.hash, root.name, options.limits, options.telemetry_seconds, hold.check
+        )
+        return Sweep(
+            admitted.cluster,
+            launcher,
+            directory,
+            progress,
+            prepared.code.sent,
+            options.policy,
+            admitted.unfit,
+            prepared.rates,
+        ).run(todo)
+
+
+def _manifest(admitted: Admitted, moment: datetime) -> dict[str, Any]:
+    prepared = admitted.prepared
+    return make_manifest(
+        prepared.experiment, prepared.trials, prepared.cluster, admitted.preflight, prepared.code.digest, moment,
+        prepared.rates,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The controller's own system: commands with limits, files written whole, locks, keys, packages. Standard library only."""

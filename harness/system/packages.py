@@ -1,0 +1,59 @@
+"""Debian packages: those that bring a tool to the controller, and the list of every node's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.errors import BadInputError
+from harness.system.commands import find
+
+# Where the tool has another name than its package.
+PACKAGE_OF = {
+    "blkid": "util-linux",
+    "cc": "gcc libc6-dev",
+    "chroot": "coreutils",
+    "debugfs": "e2fsprogs",
+    "ip": "iproute2",
+    "lsblk": "util-linux",
+    "mcopy": "mtools",
+    "mdir": "mtools",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "qemu-aarch64-static": "qemu-user-static",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "sfdisk": "fdisk",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+    "tc": "iproute2",
+    "umount": "mount",
+    "unshare": "util-linux",
+    "xz": "xz-utils",
+}
+
+
+def packages_of(tools: Iterable[str]) -> list[str]:
+    """Names of the packages that bring `tools`, sorted. Pure."""
+    return sorted({PACKAGE_OF.get(tool, tool) for tool in tools})
+
+
+def require(*tools: str) -> None:
+    """Raise BadInputError naming the Debian packages of all `tools` that are not installed."""
+    missing = [tool for tool in tools if find(tool) is None]
+    if missing:
+        raise BadInputError(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages_of(missing))}")
+
+
+def read_packages(lists: Sequence[Path], extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the packages in the list files (one a line, # begins a comment) and `extra`, sorted, each once.
+
+    Raises BadInputError where a list file is missing.
+    """
+    names = set(extra)
+    for path in lists:
+        if not path.is_file():
+            raise BadInputError(f"{path}: no such package list", "name the file with one Debian package a line")
+        lines = (line.split("#", 1)[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+        names.update(line for line in lines if line)
+    return tuple(sorted(names))

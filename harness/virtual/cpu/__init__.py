@@ -1,0 +1,1 @@
+"""How fast a virtual node computes, and how it is held to that speed."""

@@ -1,0 +1,1 @@
+"""What a virtual cluster uses on its host: namespaces, control groups, disks."""
