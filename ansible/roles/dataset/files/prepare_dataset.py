@@ -1,14 +1,17 @@
-"""Makes, on the controller, the archive of a data set that a node unpacks: the four IDX files, checked.
+"""Makes, on the controller, the archive of a data set that a node unpacks: its files, checked.
 
 Reads a request from standard input, prints the path of the archive:
-{"name", "cache", "directory": "" or where the files are, "mirrors": [URL], "known": {file: {"sha256"} | {"gzip_sha256"}}}
+{"name", "cache", "directory": "" or where the files are, "variable": of the environment that names it, "mirrors": [URL],
+ "known": {file: {"sha256"} | {"gzip_sha256"} | {"member", "sha256" or not}}, "archive": {} or {"file", "sha256"}}
 
-Files are taken from the directory (plain or with .gz), else downloaded. `sha256` is of the content, `gzip_sha256` of the .gz.
+Files are taken from the directory (with .gz or plain), else downloaded. `sha256` is of the content, `gzip_sha256` of the .gz.
+A file with `member` is that member of the authors' own tar archive, which is taken from the same places.
 """
 
 import fcntl
 import gzip
 import hashlib
+import io
 import json
 import os
 import sys
@@ -64,16 +67,60 @@ def from_directory(name, wanted, directory):
     raise WrongFileError(f"neither {name} nor {name}.gz is there")
 
 
+def downloaded(url):
+    with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:  # noqa: S310 - the mirrors are the inventory's
+        return response.read()
+
+
 def from_mirrors(name, wanted, mirrors):
     failures = []
     for mirror in mirrors:
-        url = f"{mirror}{name}.gz"
-        try:
-            with urllib.request.urlopen(url, timeout=URL_SECONDS) as response:  # noqa: S310 - the mirrors are the inventory's
-                return content(name, response.read(), None, wanted)
-        except (OSError, WrongFileError) as error:
-            failures.append(f"{url}: {error}")
+        for suffix in (".gz",) if "gzip_sha256" in wanted else (".gz", ""):
+            url = f"{mirror}{name}{suffix}"
+            try:
+                data = downloaded(url)
+                return content(name, data, None, wanted) if suffix else content(name, None, data, wanted)
+            except (OSError, WrongFileError) as error:
+                failures.append(f"{url}: {error}")
     raise WrongFileError(f"{name} from no mirror ({'; '.join(failures)})")
+
+
+def authors_archive(request, directory):
+    """The checked tar archive that members are taken from."""
+    name, wanted = request["archive"]["file"], {"sha256": request["archive"]["sha256"]}
+    data, _ = from_directory(name, wanted, directory) if directory else from_mirrors(name, wanted, request["mirrors"])
+    try:
+        return tarfile.open(fileobj=io.BytesIO(data))
+    except tarfile.TarError as error:
+        raise WrongFileError(f"{name} is no tar archive: {error}") from None
+
+
+def from_archive(name, wanted, archive):
+    try:
+        member = archive.extractfile(wanted["member"])
+    except (KeyError, tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise WrongFileError(f"{name} cannot be taken from the archive: {error}") from None
+    if member is None:
+        raise WrongFileError(f"{wanted['member']} of the archive is no file")
+    return content(name, None, member.read(), wanted)
+
+
+def gathered(request):
+    """By name, the content of every file and its line in dataset.json."""
+    directory = Path(request["directory"]).expanduser() if request["directory"] else None
+    archive = None
+    for name, wanted in request["known"].items():
+        beside = directory and "sha256" in wanted and (directory / name).is_file()
+        written = {}
+        if "member" in wanted and not beside:
+            archive = archive or authors_archive(request, directory)
+            data, origin = from_archive(name, wanted, archive)
+            written["archive_sha256"] = request["archive"]["sha256"]
+        elif directory:
+            data, origin = from_directory(name, wanted, directory)
+        else:
+            data, origin = from_mirrors(name, wanted, request["mirrors"])
+        yield name, data, {"bytes": len(data), "sha256": sha256(data), "gzip_sha256": origin, **written}
 
 
 def pack(tree, archive):
@@ -84,18 +131,13 @@ def pack(tree, archive):
 
 def prepare(request, archive):
     """Check all files, then write the archive; nothing is left behind where one is wrong."""
-    directory = Path(request["directory"]).expanduser() if request["directory"] else None
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         tree = Path(scratch) / "tree"
         tree.mkdir()
         files = {}
-        for name, wanted in request["known"].items():
-            if directory:
-                data, origin = from_directory(name, wanted, directory)
-            else:
-                data, origin = from_mirrors(name, wanted, request["mirrors"])
+        for name, data, written in gathered(request):
             (tree / name).write_bytes(data)
-            files[name] = {"bytes": len(data), "sha256": sha256(data), "gzip_sha256": origin}
+            files[name] = written
         (tree / "dataset.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
         pack(tree, Path(scratch) / "archive")
         os.replace(Path(scratch) / "archive", archive)
@@ -104,9 +146,8 @@ def prepare(request, archive):
 def origin_of(request):
     """What the archive would be made from: names, sizes and times of the files in the directory that was named."""
     directory = Path(request["directory"]).expanduser()
-    paths = sorted(
-        path for name in request["known"] for path in (directory / name, directory / f"{name}.gz") if path.is_file()
-    )
+    names = [*request["known"], *([request["archive"]["file"]] if request.get("archive") else [])]
+    paths = sorted(path for name in names for path in (directory / name, directory / f"{name}.gz") if path.is_file())
     return [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
 
@@ -122,7 +163,8 @@ def up_to_date(request, archive, origin):
 
 def main():
     request = json.load(sys.stdin)
-    identity = sha256(json.dumps(request["known"], sort_keys=True).encode())[:16]
+    wanted = [request["known"], *([request["archive"]] if request.get("archive") else [])]
+    identity = sha256(json.dumps(wanted, sort_keys=True).encode())[:16]
     archive = Path(request["cache"]).expanduser() / "datasets" / f"{request['name']}-{identity}.tar.gz"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with open(archive.parent / "lock", "w", encoding="utf-8") as lock:
@@ -135,8 +177,11 @@ def main():
                     origin.write_text(json.dumps(origin_of(request)), encoding="utf-8")
             except WrongFileError as error:
                 where = request["directory"] or "the mirrors"
-                fail(f"data set {request['name']} in {where}: {error}", "a directory with the four files of the original, in "
-                     f"dataset_{request['name'].replace('-', '_')}_dir")  # fmt: skip
+                variable = f" or {request['variable']}" if request.get("variable") else ""
+                fail(
+                    f"data set {request['name']} in {where}: {error}",
+                    f"a directory with the original's files, in dataset_directories.{request['name']}{variable}",
+                )
     print(archive)
 
 

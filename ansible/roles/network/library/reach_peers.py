@@ -10,7 +10,7 @@ description:
   - All peers at once, from one process on the node.
   - A refused connection is an answer; the peer is up, and no firewall on the way has dropped the packet.
 options:
-  addresses: {type: list, elements: str, required: true, description: IP addresses of the peers.}
+  addresses: {type: list, elements: str, required: true, description: IPv4 addresses of the peers.}
   port: {type: int, required: true, description: TCP port to try.}
   seconds: {type: float, default: 60, description: When to give up.}
 """
@@ -32,8 +32,7 @@ def attempt(addresses, port, seconds):
     silent = []
     with selectors.DefaultSelector() as selector:
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            peer = socket.socket(family, socket.SOCK_STREAM)
+            peer = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             peer.setblocking(False)
             error = peer.connect_ex((address, port))
             if error == errno.EINPROGRESS:

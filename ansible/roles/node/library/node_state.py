@@ -11,6 +11,7 @@ description:
     one module reads what a dozen would.
 options:
   root: {type: path, required: true, description: The directory on the node that holds all of ours.}
+  marker: {type: str, required: true, description: Name of the file that says that this directory is ours.}
   packages: {type: list, elements: str, default: [], description: Debian packages that should be installed.}
   units: {type: list, elements: str, default: [], description: systemd units whose state is wanted.}
   sysctl: {type: list, elements: str, default: [], description: Kernel parameters whose values are wanted.}
@@ -29,6 +30,7 @@ import subprocess
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.node_root import describe_root
 
 COMMAND_SECONDS = 60
 CAP_NET_ADMIN = 12
@@ -87,18 +89,6 @@ def python():
     }
 
 
-def directory(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return {"exists": False, "owner": None}
-    try:
-        owner = pwd.getpwuid(status.st_uid).pw_name
-    except KeyError:
-        owner = str(status.st_uid)
-    return {"exists": True, "owner": owner}
-
-
 def missing_packages(wanted):
     if not wanted or not os.path.exists("/usr/bin/dpkg-query"):
         return []
@@ -139,6 +129,24 @@ def may_set_network():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> CAP_NET_ADMIN & 1)
     return False
+
+
+def ssh_connection():
+    """Where the controller's connection comes from, and the port of sshd that took it; None where it is no SSH.
+
+    sudo forgets the variable, so it is looked for in the processes above this one too.
+    """
+    pid = "self"
+    while pid not in (None, "0", "1"):
+        for line in (read_text(f"/proc/{pid}/environ") or "").split("\0"):
+            fields = line.removeprefix("SSH_CONNECTION=").split()
+            if line.startswith("SSH_CONNECTION=") and len(fields) == 4:
+                return {"address": fields[0].split("%")[0], "port": int(fields[3])}
+        status = dict(
+            line.split(":\t", 1) for line in (read_text(f"/proc/{pid}/status") or "").splitlines() if ":\t" in line
+        )
+        pid = status.get("PPid")
+    return None
 
 
 def governors():
@@ -186,6 +194,16 @@ def firewall_chains(table):
     return [entry["chain"]["name"] for entry in entries if "chain" in entry]
 
 
+def runtimes(root):
+    """By name, what the environments beside the runtime say of themselves."""
+    found = {}
+    for path in glob.glob(os.path.join(root, "runtimes", "*", "bundle.json")):
+        directory = os.path.dirname(path)
+        state = {"bundle": read_json(path), "runtime": read_json(os.path.join(directory, "runtime.json"))}
+        found[os.path.basename(directory)] = state
+    return found
+
+
 def datasets(root):
     """By data set: its manifest, and the SHA-256 of every file as it is on the disk now."""
     found = {}
@@ -193,7 +211,7 @@ def datasets(root):
     for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
         path = os.path.join(base, name)
         if os.path.isdir(path) and not name.endswith((".new", ".old")):
-            files = [entry for entry in sorted(os.listdir(path)) if entry.endswith("-ubyte")]
+            files = [entry for entry in sorted(os.listdir(path)) if entry != "dataset.json"]
             found[name] = {
                 "manifest": read_json(os.path.join(path, "dataset.json")),
                 "files": {entry: sha256(os.path.join(path, entry)) for entry in files},
@@ -205,6 +223,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
+            "marker": {"type": "str", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
             "sysctl": {"type": "list", "elements": "str", "default": []},
@@ -226,11 +245,12 @@ def main():
         container=os.path.exists("/run/systemd/container"),
         hostname=socket.gethostname(),
         static_hostname=read_text("/etc/hostname"),
-        root=dict(directory(root), path=root),
+        root=dict(describe_root(root, user, wanted["marker"]), path=root),
         # Whoever logged in, also where this module runs as root.
         user=user,
         runtime=read_json(os.path.join(runtime, "runtime.json")),
         bundle=read_json(os.path.join(runtime, "bundle.json")),
+        runtimes=runtimes(root),
         datasets=datasets(root),
         packages_missing=missing_packages(wanted["packages"]),
         units=unit_states(wanted["units"]),
@@ -241,6 +261,7 @@ def main():
         files={path: sha256(path) for path in wanted["files"]},
         firewall_chains=firewall_chains(wanted["firewall_table"]),
         may_set_network=may_set_network(),
+        ssh=ssh_connection(),
         interface=interface(),
         boot_config=next((path for path in BOOT_CONFIGS if os.path.isfile(path)), ""),
         governors=governors(),

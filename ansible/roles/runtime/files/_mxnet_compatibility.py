@@ -3,9 +3,15 @@
 `_mxnet_compatibility.pth` imports this module at the start of every interpreter of the runtime. It waits for `import mxnet`,
 then puts back what has been removed since: names of NumPy - for callers inside mxnet only, everybody else sees NumPy as it is -
 and the two classes of distutils. Nothing happens where nothing is missing.
+
+Where `native_kvstore` is to serve MXNet's distributed stores, it is registered once mxnet is there; a scheduler or server
+(DMLC_ROLE) becomes the native program instead, before any of mxnet is loaded. MXNET_KVSTORE_IMPLEMENTATION (`native` or
+`mxnet`) says which; where it is not set, the runtime's own file `native_kvstore/default`.
 """
 
+import importlib.machinery
 import importlib.util
+import os
 import sys
 import types
 
@@ -119,14 +125,56 @@ def _mend_distutils():
     sys.modules.update({"distutils": package, "distutils.version": module})
 
 
+def _native_kvstore():
+    """The directory of the native store where it is to serve; None where MXNet's own is."""
+    directory = os.path.join(os.path.dirname(os.path.abspath(__file__)), "native_kvstore")
+    chosen = os.environ.get("MXNET_KVSTORE_IMPLEMENTATION", "")
+    if chosen not in ("", "native", "mxnet"):
+        sys.exit(f"error: MXNET_KVSTORE_IMPLEMENTATION={chosen} is neither native nor mxnet\n  try: one of these")
+    if not os.path.isdir(directory):
+        if chosen == "native":
+            sys.exit("error: this runtime has no native key-value store\n  try: provision the node again (site.yml)")
+        return None
+    if not chosen:
+        with open(os.path.join(directory, "default"), encoding="utf-8") as file:
+            chosen = file.read().strip()
+    return directory if chosen == "native" else None
+
+
+def _before():
+    """What must be done before mxnet's own code runs; the native store's directory where that is to serve."""
+    directory = _native_kvstore()
+    if directory and os.environ.get("DMLC_ROLE") in ("scheduler", "server"):
+        sys.stdout.flush()
+        os.execv(os.path.join(directory, "kvstore"), ["kvstore"])  # noqa: S606 - the process becomes it
+    _mend_distutils()
+    _mend_numpy()
+    return directory
+
+
 class _WaitForMxnet:
-    """A finder that finds nothing; it only notices that mxnet is about to be imported."""
+    """A finder that finds mxnet where Python does, and is told when it is imported; who only looks for it changes nothing."""
 
     def find_spec(self, name, path=None, target=None):
-        if name == "mxnet":
-            sys.meta_path.remove(self)
-            _mend_distutils()
-            _mend_numpy()
+        if name != "mxnet":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            directory = _before()
+            load(module)
+            if directory:
+                import native_kvstore
+
+                native_kvstore.register()
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 
 sys.meta_path.insert(0, _WaitForMxnet())

@@ -2,7 +2,8 @@
 
 Reads a request from standard input, prints the path of the archive:
 {"id", "cache", "python": "3.11", "architecture": "x86_64", "files": directory of this script's companions,
- "wheels": [{"file", "sha256", "requirement" | "source"}]}
+ "wheels": [{"file", "sha256", "requirement" | "source"}],
+ "kvstore": "native" | "mxnet", which distributed store serves by default; without this there is no native one}
 
 Wheels are kept in <cache>/wheels and archives in <cache>/runtimes; what is there is used again. Wheels are checked against
 their SHA-256 before anything is taken from them. Several builds at once wait for one another.
@@ -22,6 +23,8 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+import build_kvstore
 
 PIP_SECONDS = 1800
 URL_SECONDS = 120
@@ -124,10 +127,19 @@ def install(request, wheels, tree):
         *map(str, wheels))  # fmt: skip
     shutil.rmtree(packages / "bin", ignore_errors=True)
     files = Path(request["files"])
-    for name in ("_mxnet_compatibility.py", "_mxnet_compatibility.pth"):
-        shutil.copy2(files / name, packages / name)
+    for companion in sorted(files.glob("_*.p*")):  # modules that Python loads by itself
+        shutil.copy2(companion, packages / companion.name)
+    if "kvstore" in request:
+        try:
+            build_kvstore.install(
+                request["architecture"], Path(request["cache"]).expanduser(), packages, request["kvstore"]
+            )
+        except (build_kvstore.BuildError, OSError) as error:
+            fail(f"the native key-value store cannot be built: {error}", "the connection to the package index")
     shutil.copy2(files / "verify.py", tree / "verify.py")
     state = {"id": request["id"], "wheels": {wheel["file"]: wheel["sha256"] for wheel in request["wheels"]}}
+    if "kvstore" in request:
+        state["kvstore"] = request["kvstore"]
     (tree / "bundle.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     if request["python"] == "{}.{}".format(*sys.version_info[:2]):
         # Byte code of this interpreter is byte code of the node's; a slow node saves its first import.

@@ -6,6 +6,8 @@ Argument: `dist` (MXNet must have its distributed store) or `any`.
 import json
 import os
 import platform
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,6 +32,53 @@ def compute(mxnet):
         fail(f"MXNet computes a wrong gradient, {gradient}", "another wheel: this one does not fit the processor")
 
 
+def read_yaml():
+    """The version of PyYAML, which must read a document as it was written."""
+    try:
+        import yaml
+    except ImportError as error:
+        fail(f"PyYAML does not load: {error}", "site.yml again, which builds the runtime anew")
+    found = yaml.safe_load("digits: {classes: 10, deviation: 6.0}")
+    if found != {"digits": {"classes": 10, "deviation": 6.0}}:
+        fail(f"PyYAML reads a document wrong, {found}", "another wheel of PyYAML")
+    return yaml.__version__
+
+
+def try_native_store(mxnet):
+    """Whether the runtime has the native store, which must then sum what one worker sends its one server."""
+    directory = Path(mxnet.__file__).parent.parent / "native_kvstore"
+    if not directory.is_dir():
+        return False
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = {"DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NODE_HOST": "127.0.0.1"}
+    os.environ.update(names, DMLC_NUM_WORKER="1", DMLC_NUM_SERVER="1", DMLC_ROLE="worker")
+    program = str(directory / "kvstore")
+    others = [subprocess.Popen([program], env={**os.environ, "DMLC_ROLE": role}) for role in ("scheduler", "server")]
+    try:
+        import native_kvstore
+
+        native_kvstore.register()
+        store = mxnet.kv.create("dist_sync")
+        store.init(0, mxnet.nd.zeros(3))
+        gradient = mxnet.nd.array([1.0, 2.0, 3.0])
+        store.pushpull(0, gradient)
+        if gradient.asnumpy().tolist() != [1.0, 2.0, 3.0]:
+            fail("the native key-value store sums wrong", "site.yml again, which builds the runtime anew")
+        store.close()
+    except Exception as error:
+        fail(f"the native key-value store does not work: {error}", "site.yml again, which builds the runtime anew")
+    finally:
+        for other in others:
+            try:
+                other.wait(5)  # they end when their worker has left
+            except subprocess.TimeoutExpired:
+                other.kill()
+                other.wait()
+    return True
+
+
 def main():
     needed = sys.argv[1]
     try:
@@ -38,18 +87,25 @@ def main():
     except (ImportError, OSError) as error:
         fail(f"MXNet does not load: {error}", "the system packages of ansible/node-packages.txt, or another wheel")
     compute(mxnet)
+    yaml_version = read_yaml()
     distributed = mxnet.runtime.Features().is_enabled("DIST_KVSTORE")
     if needed == "dist" and not distributed:
         fail(
-            "this MXNet was built without DIST_KVSTORE", "a wheel built with USE_DIST_KVSTORE=ON in runtime_mxnet_wheel"
+            "this MXNet was built without DIST_KVSTORE",
+            "runtime_kvstore: native and runtime_require_dist: false, or a wheel built with USE_DIST_KVSTORE=ON",
         )
     bundle = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+    native = try_native_store(mxnet)
+    implementations = ["mxnet"] * distributed + ["native"] * native
     state = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
         "mxnet": mxnet.__version__,
         "numpy": numpy.__version__,
-        "stores": LOCAL_STORES + (DISTRIBUTED_STORES if distributed else []),
+        "yaml": yaml_version,
+        "stores": LOCAL_STORES + (DISTRIBUTED_STORES if implementations else []),
+        "kvstore_implementations": implementations,
+        "kvstore_implementation": bundle.get("kvstore", "mxnet") if implementations else None,
         "wheels": bundle["wheels"],
     }
     scratch = HERE / "runtime.json.new"
