@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playbooks import ProvisionedCluster, play
+from hypothesis import settings
+from playbooks import DaskProvisioned, Played, ProvisionedCluster, play
 
 from harness.errors import HarnessError
-from harness.virtual import cgroup, requirements
-from harness.virtual.blueprint import Wishes
+from harness.paths import REPOSITORY
+from harness.virtual.blueprint import ClusterRequest
 from harness.virtual.down import down
+from harness.virtual.host import cgroup, requirements
 from harness.virtual.state import places_of
 from harness.virtual.up import up
 
 NODES = 3
 SUBNET = "10.79.0.0/24"
+
+# A slow or a busy machine is no fault of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+_WRONG_SKIPS = pytest.StashKey[str]()
 
 
 def virtual_obstacle() -> str | None:
@@ -29,19 +38,62 @@ def virtual_obstacle() -> str | None:
     return None
 
 
+def require_virtual() -> None:
+    """Skip a test that needs a virtual cluster, where this machine can have none; for root that is a failure.
+
+    What `make test` installs must work; whoever runs it as root where it cannot, in a container, sets HARNESS_NO_VIRTUAL.
+    """
+    if (reason := virtual_obstacle()) is None:
+        return
+    if os.geteuid() == 0 and not os.environ.get("HARNESS_NO_VIRTUAL"):
+        pytest.fail(f"root, but no virtual clusters: {reason}; where that cannot be helped, set HARNESS_NO_VIRTUAL=1")
+    pytest.skip(reason)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--allowed-skips FILE`: a test that is skipped for a reason that is not in the file is a failure."""
+    parser.addoption(
+        "--allowed-skips",
+        type=Path,
+        metavar="FILE",
+        help="fail where a test is skipped, unless its reason begins like a line",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test was skipped that should have run: a test that never runs tells nothing."""
+    file: Path | None = session.config.getoption("--allowed-skips")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if file is None or reporter is None:
+        return
+    lines = file.read_text(encoding="utf-8").splitlines()
+    allowed = tuple(line for line in lines if line.strip() and not line.startswith("#"))
+    reasons = [str(report.longrepr[2]).removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])]
+    if wrong := sorted({reason for reason in reasons if not reason.startswith(allowed)}):
+        session.config.stash[_WRONG_SKIPS] = f"skipped, which {file} does not allow: {'; '.join(wrong)}"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say so."""
+    if told := config.stash.get(_WRONG_SKIPS, ""):
+        terminalreporter.section("skipped tests", red=True)
+        terminalreporter.line(told)
+
+
 @pytest.fixture(scope="session")
 def provisioned_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedCluster]:
     """Three nodes at full speed: site.yml rehearsed with --check, run, and run again. HARNESS_MNIST_DIR is used if it is set.
 
     HARNESS_STATE_DIR points to the cluster's state while the tests run. The cluster is always removed.
     """
-    if (reason := virtual_obstacle()) is not None:
-        pytest.skip(reason)
+    require_virtual()
     name = f"p{os.getpid():x}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_STATE_DIR", str(tmp_path_factory.mktemp("virtual")))
         try:
-            up(name, Wishes(nodes=NODES, profile="none", subnet=SUBNET))
+            up(name, ClusterRequest(nodes=NODES, profile="none", subnet=SUBNET))
             inventory = places_of(name).inventory
             rehearsal = play("site.yml", inventory, "--check", cluster=name)
             first = play("site.yml", inventory, cluster=name)
@@ -50,3 +102,33 @@ def provisioned_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
             yield ProvisionedCluster(name, inventory, nodes, rehearsal, first, second)
         finally:
             down(name)
+
+
+@pytest.fixture(scope="session")
+def dask_provisioned(tmp_path_factory: pytest.TempPathFactory) -> DaskProvisioned:
+    """A node root of this machine in which site.yml has put Dask's environment: rehearsed with --check, run, and run again.
+
+    The bundle is made once in a controller's cache; its wheels come from the package index.
+    """
+    root = tmp_path_factory.mktemp("dask") / "harness"
+
+    def run(*arguments: str) -> Played:
+        return play(
+            "site.yml", REPOSITORY / "inventory" / "local", "-e", f"node_root={root}",
+            "-e", '{"node_runtimes": ["dask"]}', *arguments,
+        )  # fmt: skip
+
+    rehearsal = run("--check")
+    made_nothing = not root.exists()
+    return DaskProvisioned(root, rehearsal, made_nothing, run(), run())
+
+
+@pytest.fixture(scope="session")
+def dask_root(request: pytest.FixtureRequest) -> Path:
+    """A node root with Dask's environment: that of HARNESS_DASK_ROOT, where somebody has made one, or else a new one."""
+    given = os.environ.get("HARNESS_DASK_ROOT")
+    if given:
+        return Path(given)
+    provisioned: DaskProvisioned = request.getfixturevalue("dask_provisioned")
+    assert provisioned.first.returncode == 0, provisioned.first.output
+    return provisioned.root

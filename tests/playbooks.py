@@ -53,7 +53,7 @@ def play(
         *arguments,
     ]
     if cluster:
-        command = [sys.executable, "-m", "harness.cli", "cluster", "exec", "--name", cluster, "--", *command]
+        command = [sys.executable, "-m", "harness", "cluster", "exec", "--name", cluster, "--", *command]
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
@@ -66,6 +66,17 @@ def play(
         check=False,
     )
     return Played(done.returncode, done.stdout)
+
+
+@dataclass(frozen=True)
+class DaskProvisioned:
+    """A node root on this machine in which site.yml has put Dask's environment, twice."""
+
+    root: Path
+    rehearsal: Played
+    rehearsal_made_nothing: bool
+    first: Played
+    second: Played
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class ProvisionedCluster:
     def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command of the controller inside the cluster's network; its output is captured."""
         return subprocess.run(
-            [sys.executable, "-m", "harness.cli", "cluster", "exec", "--name", self.name, "--", *command],
+            [sys.executable, "-m", "harness", "cluster", "exec", "--name", self.name, "--", *command],
             cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 

@@ -1,1 +1,1 @@
-"""`make bench`: the project's promises, measured in one run on this machine. See docs/bench.md."""
+"""`make bench`: the project's promises, measured in one run on this machine. See docs/how-to/bench.md."""

@@ -18,7 +18,19 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.paths import REPOSITORY
-from tests.bench import accuracy, cluster, images, overhead, prediction, pytorch, single, stores
+from tests.bench import (
+    accuracy,
+    cluster,
+    factors,
+    images,
+    native_kvstore,
+    one_speed,
+    overhead,
+    prediction,
+    pytorch,
+    single,
+    stores,
+)
 from tests.bench.measures import IncomparableError
 from tests.bench.row import Row
 from tests.bench.stage import EXIT_TERMINATED, PROFILE, BenchError, Stage
@@ -28,15 +40,17 @@ Part = Callable[[Stage], Iterator[Row]]
 PARTS: dict[str, Part] = {
     "cluster": cluster.measure,
     "overhead": overhead.measure,
+    "one_speed": one_speed.measure,
     "single": single.measure,
     "stores": stores.measure,
+    "native": native_kvstore.measure,
+    "factors": factors.measure,
     "prediction": prediction.measure,
     "accuracy": accuracy.measure,
     "images": images.measure,
 }
 ON_NODES = frozenset(PARTS) - {"cluster", "images"}
-DILATED = frozenset({"stores", "prediction"})
-UNLIMITED = frozenset({"accuracy"})
+DILATED = frozenset({"one_speed", "stores", "native", "factors", "prediction"})
 WITH_TORCH = frozenset({"stores", "single"})
 _FAILED = "failed: "
 
@@ -97,7 +111,7 @@ def _prepare(part: str, stage: Stage, chosen: set[str]) -> None:
         stage.up(stage.nodes, profile="none")
         stage.playbook()
     dilation = stage.dilation if part in DILATED else 1.0
-    stage.up(stage.nodes, dilation=dilation, profile="none" if part in UNLIMITED else PROFILE)
+    stage.up(stage.nodes, dilation=dilation, profile=PROFILE)
 
 
 def _parse() -> argparse.Namespace:
@@ -110,7 +124,12 @@ def _parse() -> argparse.Namespace:
     add("--repeats", type=int, default=None, help="of everything that is repeated (default: 2, with --quick 1)")
     add("--quick", action="store_true", help="whether it works, rather than how fast: one repeat, no PyTorch")
     add("--dilation", type=float, default=3.0, help="slow time down where all nodes train at once (default: 3)")
-    add("--torch-wheel", type=Path, default=None, help="PyTorch's CPU wheel for the nodes' Python; see docs/bench.md")
+    add(
+        "--torch-wheel",
+        type=Path,
+        default=None,
+        help="PyTorch's CPU wheel for the nodes' Python; see docs/how-to/pytorch.md",
+    )
     add("--no-torch", action="store_true", help="leave PyTorch out")
     add("--keep", action="store_true", help="leave the cluster up, for the next run's parts")
     add(

@@ -12,7 +12,7 @@ from tests.bench.row import Bar, Row, at_most
 from tests.bench.stage import Stage
 
 FIGURES = REPOSITORY / "build" / "images" / "figures.json"
-HOW = "make card images first: docs/images.md"
+HOW = "make card images first: docs/how-to/card-images.md"
 _BARS: Mapping[str, tuple[str, Bar | None]] = {
     "base_build_seconds": ("card image: base built", at_most(720)),
     "base_cached_seconds": ("card image: base from the cache", at_most(10)),

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.events import PHASE_KEYS, PHASES
-from harness.store import RunPaths
+from harness.analysis.rates import added_rates, steady_rows
+from harness.contract.wire import PHASE_KEYS, PHASES
+from harness.results.run_paths import RunPaths
 
 
 class IncomparableError(Exception):
@@ -41,21 +42,16 @@ class Rate:
 def rate_of(epochs: pd.DataFrame, dilation: float = 1.0) -> Rate:
     """The rate of one trial from its rows of epochs.csv, on a cluster whose time is dilated so much.
 
-    Of each worker those epochs count whose middle lies where every worker was past its first epoch and none had ended: workers
-    that do not wait for each other start and end at different times. Raises IncomparableError where a worker has no such epoch.
+    It is the report's (harness/analysis/rates.py), of epochs in which all workers trained. Raises IncomparableError where a
+    worker has no such epoch.
     """
-    ends = pd.to_datetime(epochs["time"], format="ISO8601").map(lambda moment: moment.timestamp())
-    middles = ends - dilation * (epochs["train_seconds"] + epochs["validation_seconds"]) / 2
-    begin = ends[epochs["epoch"] == 1].max()
-    end = ends[epochs["epoch"] == epochs["epoch"].max()].min()
-    counted = epochs[(epochs["epoch"] > 1) & (middles >= begin) & (middles <= end)]
-    by_rank = counted.groupby("rank")
-    if len(by_rank) < epochs["rank"].nunique():
+    counted = steady_rows(epochs.assign(trial="this one"), dilation)
+    if not counted["together"].all():
         raise IncomparableError("its workers did not train at the same time: give it more epochs")
-    sums = by_rank[["images", "train_seconds", "steps"]].sum()
+    sums = counted.groupby("rank")[["train_seconds", "steps"]].sum()
     steps = counted["steps"].sum()
     return Rate(
-        images_per_second=float((sums["images"] / sums["train_seconds"]).sum()),
+        images_per_second=float(added_rates(counted)["steady_rate"].iloc[0]),
         step_seconds=float((sums["train_seconds"] / sums["steps"]).mean()),
         cpu_seconds=float(counted["cpu_seconds"].sum() / steps),
         bytes_sent=float(counted["bytes_sent"].sum() / steps),

@@ -32,6 +32,6 @@ def rows(series: Mapping[str, Series]) -> Iterator[Row]:
             f"one node alone: {name}", "images/s", list(one.images_per_second.values()), note="; ".join(one.faults)
         )
     rates = {name: one.images_per_second for name, one in series.items()}
-    missing = "" if TORCH in rates else "no PyTorch for the nodes: docs/bench.md"
+    missing = "" if TORCH in rates else "no PyTorch for the nodes: docs/how-to/pytorch.md"
     yield ratio_row("one node alone: ours / plainest Gluon", rates[OURS], rates[GLUON], at_least(1.0))
     yield ratio_row("one node alone: ours / plain PyTorch", rates[OURS], rates.get(TORCH, {}), at_least(1.0), missing)

@@ -28,6 +28,11 @@ class BenchError(Exception):
     """A step failed; the message says which, and ends with what it printed."""
 
 
+def settings(**values: object) -> list[str]:
+    """Parameters as words of `harness sweep`."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that ended well."""
@@ -55,7 +60,7 @@ class Stage:
     cluster: str = "bench"
     """Name of the virtual cluster."""
     dilation: float = 3.0
-    """Of time, where all nodes train at once: see docs/bench.md."""
+    """Of time, where all nodes train at once: see docs/how-to/bench.md."""
 
     @property
     def inventory(self) -> Path:
@@ -75,7 +80,7 @@ class Stage:
 
     def harness(self, *arguments: str | Path, good: Collection[int] = (0,)) -> Done:
         """Run a verb of the harness."""
-        return self.run(sys.executable, "-m", "harness.cli", *map(str, arguments), good=good)
+        return self.run(sys.executable, "-m", "harness", *map(str, arguments), good=good)
 
     def playbook(self, extra: Mapping[str, object] | None = None) -> Done:
         """Run site.yml on the cluster, with extra variables."""

@@ -1,4 +1,7 @@
-"""The fault matrix: `python -m tests.faults --inventory INVENTORY [--short] [--only WORDS]`, on 4 virtual nodes, as root."""
+"""The fault matrix: `python -m tests.faults --inventory INVENTORY [--short] [--only WORDS]`, on 4 virtual nodes, as root.
+
+With `--list` it only prints the names of the cases.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from tests.faults.rig import Rig
 def main() -> int:
     """Run the cases and print the table; 1 where one does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inventory", "-i", type=Path, required=True, help="of a provisioned virtual cluster")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--inventory", "-i", type=Path, help="of a provisioned virtual cluster")
+    what.add_argument("--list", action="store_true", help="print the names of the cases, and run none")
     parser.add_argument("--short", action="store_true", help="only the cases of CI")
     parser.add_argument("--long", action="store_true", help="also the cases that take many minutes")
     parser.add_argument("--only", action="append", default=[], help="cases with these words in their name")
@@ -24,6 +29,9 @@ def main() -> int:
         for each in CASES
         if (any(words in each.name for words in options.only) if options.only else is_chosen(each, options))
     ]
+    if options.list:
+        print(*(each.name for each in chosen), sep="\n")
+        return 0
     rig = Rig(options.inventory)
     results = {}
     try:

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.launcher import Limits
+from harness.launch.launcher import Limits
 from harness.paths import REPOSITORY
-from harness.virtual import cluster, network
+from harness.virtual import cluster
+from harness.virtual.host import network
 from tests.faults.rig import Rig, Running, kill, wait_for
 
 # A stop asks first and kills two seconds later; the first second goes to finding who failed first.
@@ -30,6 +31,8 @@ LEASE_SECONDS = Limits.lease + 10
 FLOOD_BYTES = 100_000_000
 MANY = 200
 MANY_SECONDS = 15
+ALLOWED = {"MB": 20}
+"""Python's memory is not given back at once."""
 GOES_ON_EPOCHS = 12
 GOES_ON_SECONDS = 180.0
 AFTER_THE_KILL = ("2", "3", "4")
@@ -100,21 +103,22 @@ def succeeded(running: Running, limit: float, note: str = "") -> Result:
 
 @case("kill -9 of a worker (MXNet)", short=True)
 def killed_worker(rig: Rig) -> Result:
-    return _killed_in_training(rig, "worker", "1", "worker1 on node02: was killed by SIGKILL")
+    return killed_in_training(rig, "worker", "1", "worker1 on node02: was killed by SIGKILL")
 
 
 @case("kill -9 of a server (MXNet)")
 def killed_server(rig: Rig) -> Result:
-    return _killed_in_training(rig, "server", "0", "server")
+    return killed_in_training(rig, "server", "0", "server")
 
 
 @case("kill -9 of the scheduler (MXNet)")
 def killed_scheduler(rig: Rig) -> Result:
-    return _killed_in_training(rig, "scheduler", "0", "scheduler0 on node01: was killed by SIGKILL")
+    return killed_in_training(rig, "scheduler", "0", "scheduler0 on node01: was killed by SIGKILL")
 
 
-def _killed_in_training(rig: Rig, role: str, number: str, words: str) -> Result:
-    running = rig.train()
+def killed_in_training(rig: Rig, role: str, number: str, words: str, settings: tuple[str, ...] = ()) -> Result:
+    """A rank of a training is killed; the trial must end with these words."""
+    running = rig.train(*settings)
     running.trained()
     at = time.time()
     kill(rig.rank(role, number))
@@ -123,21 +127,21 @@ def _killed_in_training(rig: Rig, role: str, number: str, words: str) -> Result:
 
 @case("kill -9 of a worker in epoch 4, trial continued (MXNet)")
 def continued(rig: Rig) -> Result:
-    return _goes_on(rig, ("--continue", "--retries", "1"), attempts="2", recovered="0", after=AFTER_THE_KILL)
+    return goes_on(rig, ("--continue", "--retries", "1"), attempts="2", recovered="0", after=AFTER_THE_KILL)
 
 
 @case("kill -9 of a worker in epoch 4, recovered in place (MXNet)", short=True)
 def recovered(rig: Rig) -> Result:
-    return _goes_on(rig, ("--recover-workers", "1"), attempts="1", recovered="1", after=AFTER_THE_KILL)
+    return goes_on(rig, ("--recover-workers", "1"), attempts="1", recovered="1", after=AFTER_THE_KILL)
 
 
 @case("kill -9 of a worker in epoch 4, another takes its place (MXNet, dist_async)", short=True)
 def replaced(rig: Rig) -> Result:
     options = ("--recover-workers", "1", "--set", "kvstore=dist_async")
-    return _goes_on(rig, options, attempts="1", recovered="1", after=("",))
+    return goes_on(rig, options, attempts="1", recovered="1", after=("",))
 
 
-def _goes_on(rig: Rig, options: tuple[str, ...], attempts: str, recovered: str, after: tuple[str, ...]) -> Result:
+def goes_on(rig: Rig, options: tuple[str, ...], attempts: str, recovered: str, after: tuple[str, ...]) -> Result:
     """The trial must end well, with every epoch's rows once, and say how; `after` are epochs it may have gone on from."""
     running = rig.train(*options, epochs=GOES_ON_EPOCHS)
     running.trained(epoch=3)
@@ -275,11 +279,8 @@ def controller_disk_full(rig: Rig) -> Result:
         status = running.end(60)
         ended = time.time() - at
         left = running.wait_until_clean(STOP_SECONDS)
-        promised = status == 1 and "cannot write" in running.output and "No space left" in running.output
-        outcome = next(
-            (line for line in running.output.splitlines() if line.startswith("error:")), running.output[-200:]
-        )
-        return Result(outcome, promised, None, max(ended, running.last_seen - at), left, 0, 30)
+        promised = status == 1 and "cannot write" in running.said and "No space left" in running.said
+        return Result(running.error, promised, None, max(ended, running.last_seen - at), left, 0, 30)
     finally:
         subprocess.run(["umount", "--lazy", str(full)], check=False)
 
@@ -321,8 +322,8 @@ def wrong_host_key(rig: Rig) -> Result:
     running = rig.launch(inventory=inventory)
     status = running.end(60)
     left = running.wait_until_clean(1)
-    promised = status == 2 and "is not the pinned one" in running.output
-    return Result(running.output.splitlines()[0][:120], promised, time.time() - running.began, None, left, 0, 30)
+    promised = status == 2 and "is not the pinned one" in running.said
+    return Result(running.error[:120], promised, time.time() - running.began, None, left, 0, 30)
 
 
 @case("sshd restarted, its sessions killed", short=True)
@@ -362,17 +363,39 @@ def flood(rig: Rig) -> Result:
 
 @case("200 trials of a 2 s program in a row", long=True)
 def many_trials(rig: Rig) -> Result:
-    before = rig.processes(), len(network.namespaces_of(rig.name))
+    return _in_a_row(rig, MANY, every=0)
+
+
+@case("100 trials in a row, a random fault in every tenth", long=True)
+def many_faults(rig: Rig) -> Result:
+    return _in_a_row(rig, MANY // 2, every=10)
+
+
+def _in_a_row(rig: Rig, trials: int, every: int) -> Result:
+    """Nothing may pile up, and no trial end otherwise than its fault has it."""
+    before = _left_behind(rig)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.repeat", str(rig.inventory), str(MANY)],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False, timeout=MANY * MANY_SECONDS,
+        [sys.executable, "-m", "tests.faults.repeat", str(rig.inventory), str(trials), str(every)],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False, timeout=trials * MANY_SECONDS,
     )  # fmt: skip
     said = json.loads(done.stdout)
     time.sleep(2)
-    after = rig.processes(), len(network.namespaces_of(rig.name))
+    after = _left_behind(rig)
     grown = {key: said["after"][key] - said["before"][key] for key in said["after"]}
-    grown |= {"processes on nodes": after[0] - before[0], "namespaces": after[1] - before[1]}
+    grown |= {key: after[key] - before[key] for key in after}
     more = ", ".join(f"{count:+d} {what}" for what, count in grown.items())
-    outcome = f"{said['seconds']:.1f} s a trial, {said['failures']} failed; {more}"
-    promised = said["failures"] == 0 and not any(count > 0 for count in grown.values())
-    return Result(outcome, promised, None, None, len(rig.ranks()), 0, MANY * MANY_SECONDS)
+    faults = f", {sum(said['faults'].values())} faults" if every else ""
+    outcome = f"{said['seconds']:.1f} s a trial, {said['failures']} failed{faults}; {more}"
+    piled_up = [what for what, count in grown.items() if count > ALLOWED.get(what, 0)]
+    promised = said["failures"] == 0 and not piled_up
+    return Result(outcome, promised, None, None, len(rig.ranks()), 0, trials * MANY_SECONDS)
+
+
+def _left_behind(rig: Rig) -> dict[str, int]:
+    """What the cluster's nodes have."""
+    found = [rig.inside(node, "find", "/opt/harness/trials", "-mindepth", "2").splitlines() for node in rig.nodes]
+    return {
+        "processes on nodes": rig.processes(),
+        "namespaces": len(network.namespaces_of(rig.name)),
+        "files of trials": sum(map(len, found)),
+    }

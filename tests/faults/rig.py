@@ -20,10 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from harness.inventory import load_cluster
+from harness.nodes.read_inventory import load_cluster
 from harness.paths import REPOSITORY
 from harness.virtual import cluster
-from harness.virtual.names import node_namespace
+from harness.virtual.host.names import node_namespace
 
 WORK = Path(__file__).parent / "programs" / "work.py"
 START_SECONDS = 120.0
@@ -63,7 +63,7 @@ class Rig:
 
     def harness(self, *arguments: str) -> Running:
         """Start the harness."""
-        return Running(self, [sys.executable, "-m", "harness.cli", *arguments])
+        return Running(self, [sys.executable, "-m", "harness", *arguments])
 
     def launch(self, *options: str, program: tuple[str, ...] = (), inventory: Path | None = None) -> Running:
         """Start `harness launch` of the small program on all nodes."""
@@ -93,8 +93,8 @@ class Rig:
                 continue
             values = dict(pair.partition("=")[::2] for pair in text.split("\0"))
             if "HARNESS_TRIAL_TOKEN" in values:
-                role = values.get("DMLC_ROLE", "")
-                found.append(Process(int(directory.name), node, role, values.get("HARNESS_WORKER_RANK", "0")))
+                role = values.get("HARNESS_ROLE", "")
+                found.append(Process(int(directory.name), node, role, values.get("HARNESS_RANK", "0")))
         return found
 
     def processes(self) -> int:
@@ -112,6 +112,17 @@ class Rig:
             START_SECONDS,
             f"{role}{number}",
         )
+
+    def signal_keeper(self, process: Process, number: int) -> None:
+        """Signal the keeper of a rank's process: its parent."""
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
+        parent = re.search(r"^PPid:\s+(\d+)$", status, re.MULTILINE)
+        assert parent is not None
+        os.kill(int(parent[1]), number)
+
+    def signal_rank(self, role: str, number: str, signal_number: int) -> None:
+        """Signal a rank, from outside."""
+        kill(self.rank(role, number), signal_number)
 
     def inside(self, node: str, *command: str) -> str:
         """Run a command as root in a node's namespaces, past its network: what a person at the board would type."""
@@ -137,8 +148,10 @@ class Rig:
     def with_node(self, node: str, **variables: str) -> Path:
         """A copy of the inventory with one node's variables changed, and its known_hosts beside it."""
         directory = Path(tempfile.mkdtemp(dir=self.results))
-        for name in ("hosts.yml", "known_hosts"):
-            shutil.copy(self.inventory.with_name(name), directory / name)
+        pinned = self.inventory.with_name("known_hosts")
+        shutil.copy(pinned, directory / "known_hosts")
+        text = self.inventory.read_text(encoding="utf-8").replace(str(pinned), str(directory / "known_hosts"))
+        (directory / "hosts.yml").write_text(text, encoding="utf-8")
         host_vars = directory / "host_vars"
         host_vars.mkdir()
         lines = "".join(f"{name}: {value}\n" for name, value in variables.items())
@@ -182,6 +195,16 @@ class Running:
     def output(self) -> str:
         """What the harness has said."""
         return "".join(self._output)
+
+    @property
+    def said(self) -> str:
+        """Its output without line breaks, which depend on the terminal's width."""
+        return " ".join(self.output.split())
+
+    @property
+    def error(self) -> str:
+        """From its first error on, what it has said; all of it where there is none."""
+        return self.said[max(self.said.find("error: "), 0) :]
 
     @property
     def directory(self) -> Path:

@@ -59,7 +59,7 @@ class Bench:
     def start(self, results: str, store: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [
-                sys.executable, "-m", "harness.cli", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", str(self.inventory),
+                sys.executable, "-m", "harness", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", str(self.inventory),
                 "-o", str(self.directory / results), "-n", str(WORKERS), "--set", f"epochs={EPOCHS}",
                 "--set", f"kvstore={store}", *options,
             ],
@@ -96,7 +96,7 @@ class Bench:
             except OSError:
                 continue
             mine = os.fsencode(self.directory) in command and b"train.py" in command
-            if mine and b"HARNESS_WORKER_RANK=%d" % number in environment:
+            if mine and {b"HARNESS_ROLE=worker", b"HARNESS_RANK=%d" % number} <= set(environment):
                 return int(directory.name)
         raise AssertionError(f"no worker {number}")
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.virtual, pytest.mark.mxnet, pytest.mark.slow]
 
 
 def harness(*arguments: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=REPOSITORY,
@@ -70,7 +70,7 @@ def test_every_size_is_a_row(run: Path) -> None:
     assert list(trials["trial"]) == ["n01-r1", "n02-r1", "n03-r1"]
     assert list(trials["status"]) == ["ok"] * 3
     assert list(trials["workers"]) == list(trials["servers"]) == [1, 2, 3]
-    measured = ["startup_seconds", "train_seconds", "total_seconds", "images_per_second", "validation_accuracy"]
+    measured = ["startup_seconds", "train_seconds", "total_seconds", "images_per_train_second", "validation_accuracy"]
     assert (trials[measured] > 0).all().all()
     assert (trials["validation_accuracy"] > 0.5).all()
     assert (trials["total_seconds"] > trials["train_seconds"]).all()

@@ -11,7 +11,10 @@ from typing import Any
 import image_cards as cards
 import pytest
 import training_job
-from images import debian, host
+
+from harness.images import card, host
+from harness.images.base import debian
+from harness.system.commands import find
 
 LIMIT_SECONDS = 3600
 TOOLS = (
@@ -25,8 +28,9 @@ TOOLS = (
     "mkfs.vfat",
     "debugfs",
 )
-MISSING = [tool for tool in TOOLS if host.find(tool) is None]
+MISSING = [tool for tool in TOOLS if find(tool) is None]
 pytestmark = [
+    pytest.mark.emulated,
     pytest.mark.image,
     pytest.mark.slow,
     pytest.mark.timeout(LIMIT_SECONDS),
@@ -97,8 +101,6 @@ def test_no_two_cards_share_a_host_key(output: Path) -> None:
 
 
 def test_the_card_carries_no_identity_but_its_own(output: Path) -> None:
-    from images import card
-
     for name in ("pi01", "pi02"):
         opened = card.open_card(output / f"{name}.img")
         assert card.ext_read(opened, "/etc/machine-id") == b""
@@ -140,14 +142,15 @@ def test_the_cards_own_mxnet_trains_to_the_same_loss_as_this_machines(output: Pa
         "commands": [
             [python, f"{runtime}/verify.py", "any"],
             ["/usr/bin/cat", f"{runtime}/runtime.json"],
-            [python, "/mnt/train.py", *TRAIN],
+            [python, "/mnt/programs/train.py", *TRAIN],
         ],
     }
     code, result, said = cards.step("run-arm64", given, limit_seconds=2000)
     assert code == 0, said
     state = json.loads(result["stdout"][1])
     assert state["architecture"] == "aarch64"
-    assert not [store for store in state["stores"] if store.startswith("dist")], "PyPI's wheel has no distributed store"
+    assert state["kvstore_implementations"] == ["native"], "PyPI's wheel has no distributed store, and ours is baked in"
+    assert {"dist_sync", "dist_async"} <= set(state["stores"])
     (here,) = training_job.run(1, 0, TRAIN, tmp_path)
     expected = [event["train_loss"] for event in here if event["event"] == "epoch"]
     assert losses(result["stdout"][2].splitlines()) == pytest.approx(expected, abs=1e-3)

@@ -12,21 +12,15 @@ from typing import Any
 
 import image_cards as cards
 import pytest
-from images import device, host
+from image_cards import CARD_BYTES, MIB, sh, token, untouched
 
-TOOLS = ("losetup", "lsblk", "blkid", "mkswap", "mkfs.ext4")
-pytestmark = [
-    pytest.mark.image,
-    pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root"),
-    pytest.mark.skipif(not Path("/dev/loop-control").exists(), reason="this kernel has no loop devices"),
-    pytest.mark.skipif(any(host.find(tool) is None for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}"),
-]
-MIB = 1 << 20
-CARD_BYTES = 320 * MIB
+from harness.errors import BadInputError, ImageError
+from harness.images import host
+from harness.images.device import disk
+from harness.images.device import write as device
+from harness.system.commands import find
 
-
-def sh(*argv: str | Path) -> str:
-    return host.run(list(argv), limit_seconds=60).decode().strip()
+pytestmark = [pytest.mark.image, cards.need_loops]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +33,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def blank(tmp_path: Path) -> Iterator[str]:
-    backing = tmp_path / "card"
-    with backing.open("wb") as file:
-        file.truncate(CARD_BYTES)
-    loop = sh("losetup", "--find", "--show", "--partscan", backing)
-    yield loop
-    sh("losetup", "--detach", loop)
+    with cards.blank_card(tmp_path) as loop:
+        yield loop
 
 
 def ask(image: Path, named: str, **changes: Any) -> tuple[int, dict[str, Any], str]:
@@ -57,15 +47,6 @@ def ask(image: Path, named: str, **changes: Any) -> tuple[int, dict[str, Any], s
         "confirm": "",
     }
     return cards.step("write", {**given, **changes})
-
-
-def token(loop: str) -> str:
-    return f"{Path(loop).name}-{CARD_BYTES}"
-
-
-def untouched(loop: str) -> bool:
-    with Path(loop).open("rb") as file:
-        return not any(file.read(MIB))
 
 
 def test_what_is_written_is_what_is_read(image: Path, blank: str) -> None:
@@ -181,7 +162,7 @@ def test_refuses_an_encrypted_volume(image: Path, blank: str) -> None:
 
 
 def test_refuses_a_device_that_another_is_built_on(image: Path, blank: str) -> None:
-    if host.find("dmsetup") is None:
+    if find("dmsetup") is None:
         pytest.skip("needs dmsetup")
     name = f"harness-test-{os.getpid()}"
     table = f"0 {CARD_BYTES // 512} linear {blank} 0"
@@ -235,11 +216,11 @@ def test_refuses_what_is_no_image(blank: str, tmp_path: Path) -> None:
 def test_refuses_a_device_that_changes_between_look_and_write(
     image: Path, blank: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = device.look(Path(blank))
+    first = disk.look(Path(blank))
     seen = iter([first, dataclasses.replace(first, serial="another")])
     monkeypatch.setattr(device, "look", lambda path: next(seen))
-    request = device.Request(image, Path(blank), 1 << 40, token(blank), allow_loop=True, write=True)
-    with pytest.raises(device.BadInputError, match="changed while it was checked"):
+    request = disk.Request(image, Path(blank), 1 << 40, token(blank), allow_loop=True, write=True)
+    with pytest.raises(BadInputError, match="changed while it was checked"):
         device.write_image(request)
     assert untouched(blank)
 
@@ -253,8 +234,8 @@ def test_a_card_that_does_not_keep_what_it_is_given_is_found(
         return real(descriptor, data, offset) if offset else len(data)
 
     monkeypatch.setattr(device.os, "pwrite", forgetful)
-    request = device.Request(image, Path(blank), 1 << 40, token(blank), allow_loop=True, write=True)
-    with pytest.raises(device.StepError, match="something else than was written"):
+    request = disk.Request(image, Path(blank), 1 << 40, token(blank), allow_loop=True, write=True)
+    with pytest.raises(ImageError, match="something else than was written"):
         device.write_image(request)
 
 

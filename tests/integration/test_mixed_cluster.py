@@ -37,7 +37,7 @@ def harness(verb: str, local: Path, *arguments: str | Path) -> subprocess.Comple
     command = [
         sys.executable,
         "-m",
-        "harness.cli",
+        "harness",
         verb,
         EXPERIMENTS / "quickstart.yaml",
         "-i",

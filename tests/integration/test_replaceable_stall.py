@@ -13,8 +13,8 @@ pytestmark = pytest.mark.mxnet
 STALL_SECONDS = 2.0
 IMPATIENT = f"""
 import runpy, sys
-sys.path.insert(0, {str(training_job.PROGRAM.parent)!r})
-from training.stores import base
+sys.path.insert(0, {str(training_job.PROGRAM.parents[1])!r})
+from training.kvstores import base
 base.STALL_SECONDS = {STALL_SECONDS}
 runpy.run_path({str(training_job.PROGRAM)!r}, run_name="__main__")
 """

@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from training_job import runtime_python
 
 from harness.errors import BadInputError
-from harness.hold import Hold
-from harness.inventory import Cluster, load_cluster
+from harness.launch.code import packaged_code
+from harness.launch.hold import Hold
+from harness.nodes import namespace
+from harness.nodes.inventory import Cluster
+from harness.nodes.read_inventory import load_cluster
+from harness.nodes.session import Session
 from harness.paths import EXPERIMENTS, REPOSITORY
-from harness.transport import Session
-from harness.virtual import namespace
-from harness.virtual.names import controller_namespace
+from harness.virtual.host.names import controller_namespace
 from tests.conftest import ProvisionedCluster
 from tests.faults.cases import CASES, Case
 from tests.faults.rig import Rig
@@ -84,13 +87,7 @@ def test_arguments_arrive_over_ssh_as_they_are(cluster: Cluster) -> None:
 def test_two_harnesses_do_not_share_a_node(cluster: Cluster, rig: Rig) -> None:
     # A launch puts the agent there, and frees the nodes at its end.
     assert rig.launch(program=("--seconds", "1")).end(120) == 0
-    code = json.loads(
-        subprocess.run(
-            [sys.executable, "-c", "import json; from harness.agent import Code; from harness.paths import EXPERIMENTS;"
-             "print(json.dumps(Code.of(EXPERIMENTS).hash))"],
-            cwd=REPOSITORY, capture_output=True, text=True, check=True,
-        ).stdout
-    )  # fmt: skip
+    code = packaged_code().hash
     with Session(cluster) as session, Hold(session, cluster.nodes, code, "first"):
         running = rig.launch(program=("--seconds", "1"))
         assert running.end(120) == 2
@@ -147,9 +144,10 @@ def test_what_is_no_cluster_member_cannot_reach_the_store(cluster: Cluster, rig:
 @pytest.fixture
 def local(tmp_path: Path) -> Path:
     """An inventory of two local nodes that have the runtime."""
-    python = Path(os.environ.get("HARNESS_RUNTIME_PYTHON", "/"))
-    if not (python.parents[2:3] and (python.parents[1] / "runtime.json").is_file()):
-        pytest.skip("HARNESS_RUNTIME_PYTHON names no runtime that the playbook made")
+    python = Path(runtime_python())
+    assert (python.parents[1] / "runtime.json").is_file(), (
+        "HARNESS_RUNTIME_PYTHON names no runtime that the playbook made"
+    )
     inventory = tmp_path / "hosts.yml"
     hosts = {f"kept-{os.getpid()}-{number}": {"ansible_host": f"127.0.9.{number}"} for number in (1, 2)}
     variables = {
@@ -166,7 +164,7 @@ def local(tmp_path: Path) -> Path:
 
 def sweep(local: Path, results: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "harness.cli", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", str(local),
+        [sys.executable, "-m", "harness", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", str(local),
          "-o", str(results), "-n", "1-2", "--repeats", "2", "--set", "epochs=2", "--set", "dataset=digits", "-q", *arguments],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -234,13 +232,11 @@ def test_holding_names_the_holder(tmp_path: Path) -> None:
     variables = {"ansible_connection": "local", "node_supervisor": "process", "node_root": str(tmp_path / "root")}
     hosts = {"one": {"ansible_host": "127.0.9.9"}}
     inventory.write_text(json.dumps({"nodes": {"hosts": hosts, "vars": variables}}), encoding="utf-8")
-    from harness.agent import Code
-
-    cluster, code = load_cluster(inventory), Code.of(EXPERIMENTS)
+    cluster, code = load_cluster(inventory), packaged_code()
     with Session(cluster) as session:
         code.send(session.to(cluster.nodes[0]))
         with Hold(session, cluster.nodes, code.hash, "first"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("harness.hold.this_harness", lambda: "another")
+            patch.setattr("harness.launch.hold.this_harness", lambda: "another")
             with (
                 pytest.raises(BadInputError, match="one: is held by run first"),
                 Hold(session, cluster.nodes, code.hash, "x"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import training_job
 import training_reference
-from training import data, models, schedule, sharding
-from training.phases import PHASES
-from training.stores.server_shards import BOUND
+from training import datasets, models, schedule, sharding
+from training.kvstores.parameter_server.server_shards import BOUND
+from training.reporting.phases import PHASES
 
 pytestmark = pytest.mark.mxnet
 
@@ -36,18 +38,18 @@ def arguments(**chosen: object) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def reference(model: str, batch: int, images: data.Split) -> dict[str, np.ndarray]:
+def reference(model: str, batch: int, images: datasets.Split) -> dict[str, np.ndarray]:
     """Weights that one process reaches with the whole batch."""
-    architecture = models.ARCHITECTURES[model]
+    architecture = models.load(model, 10)
     split = images.enlarged(architecture.side)
     steps = EPOCHS * (len(split.images) // batch)
     return training_reference.train(
         architecture.first_weights(SEED),
         split.images,
         split.labels,
-        deviation=data.DATASETS["digits"],
+        deviation=datasets.named("digits").deviation,
         side=architecture.side,
-        pooling=architecture.pooling,
+        pooling=training_reference.pooling(architecture),
         batch=batch,
         rates=[schedule.at_step(RATE, step, WARMUP_STEPS) for step in range(steps)],
         epochs=EPOCHS,
@@ -64,15 +66,15 @@ def assert_close(found: Path, expected: dict[str, np.ndarray]) -> None:
 
 
 @pytest.fixture(scope="module")
-def digits() -> data.Split:
-    return data.load("digits", Path("unused"), IMAGES).train
+def digits() -> datasets.Split:
+    return datasets.load("digits", Path("unused"), IMAGES).train
 
 
 @pytest.mark.parametrize(
     ("model", "workers", "servers"), [("lenet5", 1, 1), ("lenet5", 2, 1), ("lenet5", 3, 2), ("lenet", 2, 2)]
 )
 def test_workers_together_compute_what_one_process_does(
-    tmp_path: Path, digits: data.Split, model: str, workers: int, servers: int
+    tmp_path: Path, digits: datasets.Split, model: str, workers: int, servers: int
 ) -> None:
     batch = 24 // workers
     options = arguments(model=model, batch_size=batch, kvstore="dist_sync", save_weights=tmp_path / "weights.npz")
@@ -84,7 +86,7 @@ def test_workers_together_compute_what_one_process_does(
     assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
     for events in ranks:
         assert [event["event"] for event in events] == ["ready", "epoch", "epoch", "done"]
-        assert events[0]["parameters"] == models.ARCHITECTURES[model].parameters()
+        assert events[0]["parameters"] == models.load(model, 10).parameters()
         assert events[1]["steps"] == sharding.steps_per_epoch(IMAGES, batch, workers)
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             assert events[2][name] == ranks[0][2][name]
@@ -102,7 +104,7 @@ def test_the_derived_bound_only_moves_arrays(tmp_path: Path) -> None:
 
 def test_a_node_that_is_measured_alone_computes_as_with_its_store(tmp_path: Path) -> None:
     options = arguments(batch_size=12, kvstore="none", epochs=1)
-    ((ready, *_),) = training_job.run(1, 0, options, tmp_path, HARNESS_COMPUTE_AS="allreduce")
+    ((ready, *_),) = training_job.run(1, 0, options, tmp_path, HARNESS_MEASURED_AS='{"kvstore": "allreduce"}')
     assert ready["environment"] == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 
@@ -160,7 +162,7 @@ def test_independent_workers_stay_independent(tmp_path: Path) -> None:
     assert ranks[0][1]["wait_seconds"] == 0.0
 
 
-def test_alone_without_a_store_is_the_reference_too(tmp_path: Path, digits: data.Split) -> None:
+def test_alone_without_a_store_is_the_reference_too(tmp_path: Path, digits: datasets.Split) -> None:
     options = arguments(batch_size=24, kvstore="none", save_weights=tmp_path / "weights.npz")
     (events,) = training_job.run(1, 0, options, tmp_path)
     assert_close(tmp_path / "weights.npz", reference("lenet5", 24, digits))
@@ -205,3 +207,15 @@ def test_a_worker_that_fails_ends_although_others_wait_for_it(tmp_path: Path) ->
         _, errors = ended.communicate(timeout=training_job.LIMIT_SECONDS)
     assert ended.returncode == 1
     assert "FileNotFoundError" in errors
+
+
+@pytest.mark.parametrize(("model", "rate"), [("lenet5", 0.1), ("lenet", 0.01)])
+def test_a_list_of_layers_gives_the_bits_of_the_model_written_by_hand(tmp_path: Path, model: str, rate: float) -> None:
+    by_hand = [Path(__file__).with_name("lenet_by_hand.py"), model, 24, EPOCHS, SEED, rate, IMAGES]
+    found = subprocess.run(
+        [training_job.runtime_python(), *map(str, by_hand)], env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=training_job.LIMIT_SECONDS, check=True,
+    )  # fmt: skip
+    options = arguments(model=model, batch_size=24, kvstore="none", learning_rate=rate, warmup_steps=0)
+    (events,) = training_job.run(1, 0, options, tmp_path)
+    assert events[-1]["weights_sha256"] == found.stdout.split()[-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import collective_job
+import allreduce_job
 import numpy as np
 import pytest
 import training_job
 import training_reference
-from training import data, models, sharding
+from training import datasets, models, sharding
 
 pytestmark = pytest.mark.mxnet
 
@@ -29,7 +29,7 @@ def run(directory: Path, *options: str, servers: int = 0, sizes: str = "20,44") 
     }  # fmt: skip
     arguments = [*(f"--{name}={value}" for name, value in chosen.items()), *options]
     shared = {"HARNESS_BATCH_SIZES": sizes} if sizes else {}
-    return training_job.run(2, servers, arguments, directory, HARNESS_TRIAL_TOKEN=collective_job.TOKEN, **shared)
+    return training_job.run(2, servers, arguments, directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **shared)
 
 
 def weights(directory: Path) -> dict[str, np.ndarray]:
@@ -38,17 +38,17 @@ def weights(directory: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def images() -> data.Split:
-    return data.load("digits", Path("unused"), IMAGES).train.enlarged(models.ARCHITECTURES["lenet5"].side)
+def images() -> datasets.Split:
+    return datasets.load("digits", Path("unused"), IMAGES).train.enlarged(models.load("lenet5", 10).side)
 
 
-def gradients(values: dict[str, np.ndarray], split: data.Split, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    pixels = split.images[chosen] / data.DATASETS["digits"]
+def gradients(values: dict[str, np.ndarray], split: datasets.Split, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    pixels = split.images[chosen] / datasets.named("digits").deviation
     return training_reference.backward(values, pixels, split.labels[chosen], "avg")
 
 
 def first_weights() -> dict[str, np.ndarray]:
-    found = models.ARCHITECTURES["lenet5"].first_weights(SEED)
+    found = models.load("lenet5", 10).first_weights(SEED)
     return {name: value.astype(np.float64) for name, value in found.items()}
 
 
@@ -62,13 +62,13 @@ def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], 
     [("dist_sync", 2, 1), ("allreduce", 0, 1), ("allreduce --wire=bfloat16", 0, 100)],
 )
 def test_the_same_weights_as_one_process_and_as_even_batches(
-    tmp_path: Path, images: data.Split, store: str, servers: int, loosely: float
+    tmp_path: Path, images: datasets.Split, store: str, servers: int, loosely: float
 ) -> None:
     options = f"--kvstore={store}".split()
     uneven = run(tmp_path, *options, servers=servers)
     found = weights(tmp_path)
     expected = training_reference.train(
-        first_weights(), images.images, images.labels, deviation=data.DATASETS["digits"], side=32, pooling="avg",
+        first_weights(), images.images, images.labels, deviation=datasets.named("digits").deviation, side=32, pooling="avg",
         batch=64, rates=[RATE] * STEPS * EPOCHS, epochs=EPOCHS, seed=SEED,
     )  # fmt: skip
     assert_close(found, expected, loosely)
@@ -82,7 +82,7 @@ def test_the_same_weights_as_one_process_and_as_even_batches(
         assert uneven[0][-2][name] == pytest.approx(even[0][-2][name], abs=0.01)
 
 
-def test_averages_of_values_weigh_by_images(tmp_path: Path, images: data.Split) -> None:
+def test_averages_of_values_weigh_by_images(tmp_path: Path, images: datasets.Split) -> None:
     """Local SGD: every worker steps by its own mean gradient; values are averaged after two steps and at an epoch's end."""
     run(tmp_path, "--kvstore=allreduce", "--synchronise-every=2")
     values = first_weights()
@@ -101,7 +101,7 @@ def test_averages_of_values_weigh_by_images(tmp_path: Path, images: data.Split) 
     assert_close(weights(tmp_path), values)
 
 
-def test_asynchronous_steps_weigh_by_images(tmp_path: Path, images: data.Split) -> None:
+def test_asynchronous_steps_weigh_by_images(tmp_path: Path, images: datasets.Split) -> None:
     """With a low rate, steps add up in any order. Worker 0 ends with its own and, of each array, what the other had made."""
     run(tmp_path, "--kvstore=dist_async", "--learning-rate=1e-3", "--epochs=1", servers=1)
     values, found = first_weights(), weights(tmp_path)
@@ -124,7 +124,7 @@ def test_asynchronous_steps_weigh_by_images(tmp_path: Path, images: data.Split) 
     assert min(max(distance(name, own) for name in values) for own in (0, 1)) < 0.05
 
 
-def test_independent_workers_step_by_their_own_mean(tmp_path: Path, images: data.Split) -> None:
+def test_independent_workers_step_by_their_own_mean(tmp_path: Path, images: datasets.Split) -> None:
     run(tmp_path, "--kvstore=none", "--epochs=1")
     values = first_weights()
     for batch in sharding.epoch_shard(IMAGES, sharding.Shares(SIZES, 0), seed=SEED, epoch=1):
@@ -134,7 +134,7 @@ def test_independent_workers_step_by_their_own_mean(tmp_path: Path, images: data
 
 
 def test_batches_that_do_not_fit_end_the_worker_before_it_waits(tmp_path: Path) -> None:
-    environment = {"DMLC_NUM_WORKER": "2", "HARNESS_WORKER_RANK": "0", "HARNESS_BATCH_SIZES": "20,45"}
+    environment = {"HARNESS_WORLD_SIZE": "2", "HARNESS_RANK": "0", "HARNESS_BATCH_SIZES": "20,45"}
     process = training_job.start(["--batch-size=32", "--kvstore=dist_sync"], environment, tmp_path)
     output, _ = process.communicate(timeout=training_job.LIMIT_SECONDS)
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""A trial by hand: scheduler, servers and workers of `experiments/train.py` as processes on loopback."""
+"""A trial by hand: scheduler, servers and workers of `experiments/programs/train.py` as processes on loopback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "experiments" / "train.py"
+from harness.contract import wire
+
+PROGRAM = Path(__file__).resolve().parents[2] / "experiments" / "programs" / "train.py"
 LIMIT_SECONDS = 120
 
 Event = dict[str, Any]
@@ -23,14 +25,15 @@ Event = dict[str, Any]
 
 @functools.cache
 def runtime_python() -> str:
-    """The interpreter that has MXNet; skips the test where there is none."""
+    """The interpreter that has MXNet; skips the test where the environment names none, fails it where that is broken."""
     python = os.environ.get("HARNESS_RUNTIME_PYTHON")
     if not python:
         pytest.skip("HARNESS_RUNTIME_PYTHON names no interpreter with MXNet")
     probe = "import mxnet.runtime as r; assert r.Features().is_enabled('DIST_KVSTORE')"
     found = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
     if found.returncode:
-        pytest.skip(f"{python} has no MXNet with DIST_KVSTORE: {found.stderr.strip().splitlines()[-1]}")
+        said = (found.stderr.strip() or "nothing was said").splitlines()[-1]
+        pytest.fail(f"HARNESS_RUNTIME_PYTHON={python} has no MXNet with DIST_KVSTORE: {said}")
     return python
 
 
@@ -54,10 +57,18 @@ Rank = subprocess.Popen[str]
 def trial(
     workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str
 ) -> Iterator[list[Rank]]:
-    """A trial's processes, running: scheduler and servers, then workers. Whatever still runs at the end is killed."""
+    """A trial's processes, running: scheduler and servers, then workers. Whatever still runs at the end is killed.
+
+    `{rank}` in a value of the environment is the worker's own.
+    """
+    port = str(_free_port())
     common = {
+        wire.ROOT_ADDRESS: "127.0.0.1",
+        wire.ROOT_PORT: port,
+        wire.WORLD_SIZE: str(workers),
+        wire.NODE_ADDRESS: "127.0.0.1",
         "DMLC_PS_ROOT_URI": "127.0.0.1",
-        "DMLC_PS_ROOT_PORT": str(_free_port()),
+        "DMLC_PS_ROOT_PORT": port,
         "DMLC_NUM_WORKER": str(workers),
         "DMLC_NUM_SERVER": str(servers),
         "DMLC_NODE_HOST": "127.0.0.1",
@@ -66,7 +77,11 @@ def trial(
     roles = ["scheduler"] * bool(servers) + ["server"] * servers
     ranks = [start(arguments, {**common, "DMLC_ROLE": role}, directory) for role in roles]
     ranks += [
-        start(arguments, {**common, "DMLC_ROLE": "worker", "HARNESS_WORKER_RANK": str(rank)}, directory)
+        start(
+            arguments,
+            {**_of_rank(common, rank), "DMLC_ROLE": "worker", wire.RANK: str(rank)},
+            directory,
+        )
         for rank in range(workers)
     ]
     try:
@@ -75,6 +90,10 @@ def trial(
         for rank in ranks:
             rank.kill()
             rank.wait()
+
+
+def _of_rank(environment: Mapping[str, str], rank: int) -> dict[str, str]:
+    return {name: value.replace("{rank}", str(rank)) for name, value in environment.items()}
 
 
 def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, **environment: str) -> list[list[Event]]:

@@ -10,9 +10,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+from training.models import Architecture
+from training.models.layers import Pooling
 
 Array = npt.NDArray[np.float64]
 Weights = dict[str, Array]
+
+
+def pooling(architecture: Architecture) -> str:
+    """The one kind of pooling that a LeNet has: `avg` or `max`."""
+    (kind,) = {layer.kind for layer in architecture.layers if isinstance(layer, Pooling)}
+    return {"average": "avg", "max": "max"}[kind]
 
 
 def train(

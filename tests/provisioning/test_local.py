@@ -33,7 +33,7 @@ def test_check_says_that_there_is_nothing_yet(root: Path) -> None:
     played = provision(root, "check.yml")
     assert played.returncode != 0
     assert "there is no runtime" in played.output
-    assert "site.yml" in played.output
+    assert "harness provision" in played.output
 
 
 def test_first_run_makes_a_runtime_by_one_host_for_all(root: Path) -> None:
@@ -67,6 +67,8 @@ def test_unknown_data_set_is_told(root: Path) -> None:
     assert played.returncode != 0
     assert "cifar" in played.output
     assert "fashion-mnist" in played.output
+    assert "datasets.yaml" in played.output
+    assert "PLAY [Provision" not in played.output
 
 
 def test_reset_removes_all(root: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.paths import ANSIBLE
 
@@ -72,3 +75,37 @@ def test_nothing_is_touched_before_mxnet(tmp_path: Path) -> None:
         run_with_compatibility(tmp_path, "import sys; print('numpy' in sys.modules, 'distutils' in sys.modules)")
         == "False False\n"
     )
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(("module", "told"), [
+    ("raise ImportError('broken')", "PyYAML does not load: broken"),
+    ("__version__ = '0'\ndef safe_load(text):\n    return {}", "PyYAML reads a document wrong"),
+])  # fmt: skip
+def test_runtime_without_a_yaml_that_reads_is_not_written_down_as_good(tmp_path: Path, module: str, told: str) -> None:
+    python = os.environ.get("HARNESS_RUNTIME_PYTHON")
+    if not python:
+        pytest.skip("HARNESS_RUNTIME_PYTHON names no interpreter with MXNet")
+    shutil.copy(FILES / "verify.py", tmp_path)
+    (tmp_path / "bundle.json").write_text('{"wheels": {}}', encoding="utf-8")
+    (tmp_path / "yaml.py").write_text(module, encoding="utf-8")
+    done = subprocess.run(
+        [python, "verify.py", "any"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert not (tmp_path / "runtime.json").exists()
+
+
+def test_every_interpreter_gets_the_same_packages() -> None:
+    lock = yaml.safe_load((FILES.parent / "vars" / "main.yml").read_text(encoding="utf-8"))["runtime_lock"]
+    kinds = {(tag, machine) for tag in ("cp311", "cp312", "cp313") for machine in ("x86_64", "aarch64")}
+    for package in ("numpy", "PyYAML"):
+        rows = [row for row in lock if row["requirement"].startswith(f"{package}==")]
+        assert {(row["tag"], row["architecture"]) for row in rows} == kinds
+        assert all(row["tag"] in row["file"] and row["architecture"] in row["file"] for row in rows)
+
+
+def test_looking_for_mxnet_leaves_its_import_as_it_is(tmp_path: Path) -> None:
+    program = "import importlib.util; importlib.util.find_spec('mxnet'); import mxnet; print(mxnet.nan, mxnet.newer)"
+    assert run_with_compatibility(tmp_path, program) == "nan True\n"

@@ -1,0 +1,55 @@
+"""Train a small model for some steps in one process, and write what became of it. Run by a test.
+
+Takes a JSON object: engine, entry (of models.yaml), steps, seed, buckets, by_parts, accumulate, rate, kvstore and its options,
+and out, the .npz to write.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
+
+import numpy as np
+from training import engines
+from training.datasets import Dataset, Split
+from training.engines.layout import laid_out
+from training.kvstores import KVStoreOptions, registered
+from training.kvstores.registration import Opening
+from training.models.catalogue import architecture
+from training.sharding import Shares
+
+BATCH = 16
+
+asked = json.loads(sys.argv[1])
+random = np.random.RandomState(1)
+images = random.randint(0, 256, (48, 8, 8)).astype(np.uint8)
+labels = random.randint(0, 10, 48).astype(np.uint8)
+model = architecture("small", asked["entry"], 10)
+dataset = Dataset(Split(images, labels), Split(images, labels), 64.0, 10)
+arrays = model.first_weights(asked["seed"]) | model.first_statistics()
+buckets = asked.get("buckets") or [1] * len(model.arrays)
+layout = laid_out(
+    model, dataset, arrays, buckets, by_parts=asked.get("by_parts", False), accumulate=asked.get("accumulate", 1)
+)
+losses = []
+engine = engines.load(asked["engine"])
+opening = Opening(engine, KVStoreOptions(**asked.get("options", {})), BATCH, asked["rate"], finished=0)
+with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
+    built = engine.build(layout)
+    store.attach(built, Shares((BATCH,), 0))
+    built.begin_epoch(asked["seed"])
+    score = built.scorer(images[:20], labels[:20])
+    steps = asked["steps"]
+    order = np.arange(steps * BATCH).reshape(steps, BATCH) % len(images)
+    for batch in built.batches(images[order], labels[order]):
+        store.announce(asked["rate"])
+        losses.append(built.read(built.train(batch, store)))
+        store.step(asked["rate"])
+    store.settle()
+    built.wait()
+    flat = [built.memory(each.value).settled().copy() for each in built.parameters]
+np.savez(
+    asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat),
+    **built.weights(), **built.statistics(),
+)  # fmt: skip

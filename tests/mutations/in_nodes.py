@@ -1,0 +1,142 @@
+"""The nodes' side and the way to it: ranks, keepers, holds, code, frames."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import mutations
+
+_AGENT = "nodes/test_agent.py nodes/test_agent_nets.py"
+
+MUTATIONS = [
+    *mutations(
+        "safety nets",
+        "experiments/agent/keeper.py",
+        _AGENT,
+        (
+            "    for pid in left():\n        signal_process(pid, signal.SIGTERM)\n",
+            "    signal_process(process.pid, signal.SIGTERM)\n",
+        ),
+        ("    return kill_all(left, TERM_GRACE_SECONDS)\n", "    return not left()\n"),
+        ("        start_guard(itself, lease)\n", "        pass\n"),
+        ("            reason = wire.OUTPUT_LIMIT\n", "            pass\n"),
+        ("            reason = wire.LEASE_ENDED\n", "            pass\n"),
+        ("            reason = wire.TIME_LIMIT\n", "            pass\n"),
+        ("        if stop_file.exists():\n            exit_state", "        if False:\n            exit_state"),
+        (
+            "    except OSError as error:\n        exit_state.write(wire.NOT_STARTED",
+            "    except ValueError as error:\n        exit_state.write(wire.NOT_STARTED",
+        ),
+        ("    prctl(PR_SET_CHILD_SUBREAPER, 1)\n", ""),
+        ("        self._reserved.replace(self._path)", "        pass"),
+        ("        if now != self._seen:\n", "        if True:\n"),
+        ('"signal": -code if code is not None and code < 0 else None', '"signal": None'),
+    ),
+    *mutations(
+        "safety nets",
+        "experiments/agent/ranks.py",
+        _AGENT,
+        ("{**spec, **own}, 0o600)", "{**spec, **own}, 0o644)"),
+        ('        if path.parents[2].name != request["run"]:', "        if False:"),
+        ("        kill_all(lambda: left_processes(path), KILL_SECONDS)", "        pass"),
+        ("        kill_all(lambda: marked_processes(marks), KILL_SECONDS)", "        pass"),
+        ("    if not any(map(left_processes, directories)):", "    if True:"),
+        ('    if other and other.get("run") != request["run"]:', "    if False:"),
+        ('    if not request.get("force"):', "    if False:"),
+        (
+            '        if directory.name == request.get("keep_code") or not directory.exists():',
+            "        if not directory.exists():",
+        ),
+        ("            stop_file(request).touch()", "            pass"),
+        ("    make_room(request)\n", ""),
+    ),
+    *mutations(
+        "safety nets",
+        "experiments/agent/hold.py",
+        _AGENT,
+        ("fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)"),
+        ('if other.get("harness") != request["harness"] or time', "if time"),
+        ("    make_private(path.parent)\n", "    path.parent.mkdir(parents=True, exist_ok=True)\n"),
+        ('    if lives(named.get("process")):\n', "    if named:\n"),
+    ),
+    *mutations(
+        "safety nets",
+        "experiments/agent/processes.py",
+        _AGENT,
+        (
+            'if len(fields) > 3 and fields[3] == str(pid) and fields[0] != "Z":',
+            'if len(fields) > 3 and other == pid and fields[0] != "Z":',
+        ),
+        ("                found += [int(child)", "                found[1:] = [int(child)"),
+        ("    while found := look():\n", "    if found := look():\n"),
+        ('    if not keeper or keeper["boot_id"] != boot_id():', "    if not keeper:"),
+    ),
+    *mutations(
+        "safety nets",
+        "experiments/agent/receive.py",
+        "nodes/test_code.py",
+        ("    if not hashlib.sha256(listed).hexdigest().startswith(target.name):", "    if False:"),
+        ("if files.get(path) != found.get(path))", "if path not in found)"),
+        ("        if path.is_file():\n            path.chmod(PROTECTED)\n", ""),
+        ("    settle(partial)\n", ""),
+        ("    refuse_another_s(directory, (os.geteuid(),))\n", ""),
+        ("    directory.chmod(0o700)", "    pass"),
+    ),
+    *mutations(
+        "safety nets",
+        "experiments/agent/follow.py",
+        _AGENT,
+        ("            self.offset += len(data)\n", ""),
+        ("            if version == self._sent or not fit:", "            if not fit:"),
+        ("        elif self._state:\n            self.forward_checkpoint()\n", "        elif self._state:\n"),
+    ),
+    *mutations(
+        "what a node or a user says",
+        "harness/nodes/stream.py",
+        "nodes/test_transport.py launch/test_launch_follow.py contract/test_wire.py contract/test_foreign_input.py",
+        ("not 0 <= size <= wire.FRAME_LIMIT_BYTES", "size < 0"),
+        ("            if len(self._buffer) > wire.FRAME_LIMIT_BYTES:", "            if False:"),
+        ("                    self._refuse_a_cut()\n", ""),
+        (
+            "payload, self._buffer = self._buffer[:size], self._buffer[size:]",
+            "payload, self._buffer = self._buffer[:size], b''",
+        ),
+    ),
+    *mutations(
+        "what a node or a user says",
+        "harness/nodes/agent.py",
+        "nodes/test_code.py nodes/test_agent.py",
+        ('            if not answer["present"]:\n', "            if True:\n"),
+        (
+            "for name in sorted(files)}\n        listed",
+            "for name in sorted(files) if not name.endswith('ranks.py')}\n        listed",
+        ),
+        ("wire.CODE_LIST: listed}, mode=0o755)", "wire.CODE_LIST: listed}, mode=0o644)"),
+    ),
+    *mutations(
+        "what a node or a user says",
+        "harness/nodes/session.py",
+        "nodes/test_transport.py",
+        ("        elif call.fault is not None and not isinstance(call.fault, NodeError):", "        elif False:"),
+    ),
+    *mutations(
+        "check",
+        "harness/check/findings.py",
+        "check/test_preflight.py check/test_check_findings.py",
+        ("disk >= MINIMUM_DISK_BYTES", "True"),
+        ("memory >= MINIMUM_MEMORY_BYTES", "True"),
+        ("skew <= CLOCK_SKEW_LIMIT_SECONDS", "True"),
+        ("    if dataset not in known:", "    if False:"),
+        ("        if value not in (offered if isinstance(offered, list) else ()):", "        if False:"),
+        ("        if other != each.node.name:", "        if False:"),
+        ("if part in SAME_PARTS else", "if False else"),
+        ('int(answer["throttled"], 16) & 0xF', 'int(answer["throttled"], 16) & 0xF0000'),
+        ("- {run})", ")"),
+    ),
+    *mutations(
+        "check",
+        "harness/check/preflight.py",
+        "check/test_preflight.py",
+        ("    findings = list(preflight.failed)\n", "    findings = []\n"),
+        ("and trial.program.runs_in == wire.RUNTIME_DIRECTORY", ""),
+        ('if finding.level == "failed"]\n    if probed', "]\n    if probed"),
+    ),
+]
