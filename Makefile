@@ -10,7 +10,7 @@ LOCAL_ROOT := $(HOME)/.local/share/harness
 
 # MXNet's wheel needs the three libraries, everything else of a local run comes from PyPI.
 DEMO_PACKAGES := python3-venv libgomp1 libquadmath0 libgfortran5
-VIRTUAL_PACKAGES := systemd-container mmdebstrap iproute2 nftables openssh-client
+VIRTUAL_PACKAGES := systemd-container mmdebstrap iproute2 nftables openssh-client gcc libc6-dev
 IMAGE_PACKAGES := qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap fakeroot mtools dosfstools fdisk \
 	e2fsprogs uidmap xz-utils openssh-client
 
@@ -53,11 +53,11 @@ $(VENV)/.with-%: $(BIN)/harness
 .PHONY: runtime
 runtime: setup
 	@echo "installing MXNet's runtime for this machine into $(LOCAL_ROOT)"
-	@$(BIN)/ansible-playbook -i inventory/local ansible/playbooks/site.yml
+	@$(BIN)/harness provision -i inventory/local
 
 .PHONY: demo
-demo: runtime ## Train LeNet-5 on 1, 2 and 3 local nodes and make the report, without root
-	$(BIN)/harness sweep experiments/quickstart.yaml -i inventory/local
+demo: setup ## Train LeNet-5 on 1, 2 and 3 local nodes and make the report, without root
+	$(BIN)/harness demo
 
 .PHONY: virtual-packages
 virtual-packages:
@@ -83,8 +83,17 @@ virtual: setup virtual-packages ## Install what virtual clusters need
 image: setup binfmt ## Install what making and proving SD card images needs
 
 .PHONY: test
-test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the whole test suite (as root: the virtual cluster too)
-	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest $(PYTEST_ARGUMENTS)
+test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the test suite but for emulated boards (as root: the virtual cluster too)
+	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m "not emulated" $(PYTEST_ARGUMENTS)
+
+.PHONY: test-slow
+test-slow: runtime virtual-packages binfmt $(VENV)/.with-test ## Run what `make test` leaves out: emulated boards, then every fault (as root)
+	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m emulated $(PYTEST_ARGUMENTS)
+	$(MAKE) faults
+
+.PHONY: wheel
+wheel: runtime $(VENV)/.with-test ## Build the wheel, install it into an empty environment and run the demo there
+	$(BIN)/pytest tests/integration/test_wheel.py
 
 .PHONY: bench
 bench: setup virtual-packages ## Measure the project's promises on virtual nodes (as root): one table, and build/bench.json
@@ -98,8 +107,18 @@ results: setup virtual-packages ## Make the published results again (as root, ab
 faults: setup virtual-packages ## Make every fault happen on four virtual nodes (as root) and print what came of it
 	trap '$(BIN)/harness cluster down --name faults' EXIT; \
 	$(BIN)/harness cluster up --name faults --nodes 4 --profile none; \
-	$(BIN)/harness cluster exec --name faults -- $(BIN)/ansible-playbook ansible/playbooks/site.yml; \
+	$(BIN)/harness provision -i faults; \
 	$(BIN)/python -m tests.faults -i "$$($(BIN)/harness cluster inventory --name faults)" $(FAULTS_ARGUMENTS)
+
+# mutmut is wanted here alone.
+$(VENV)/.with-mutants: $(VENV)/.with-test
+	$(BIN)/pip install --quiet -e '.[mutants]'
+	touch $@
+
+.PHONY: mutants
+mutants: $(VENV)/.with-mutants ## Change the code in small ways and print which changes no test notices (hours)
+	$(BIN)/python -m tests.mutations
+	$(BIN)/python -m tests.mutations.tool
 
 .PHONY: lint
 lint: setup $(VENV)/.with-lint ## Check style, types and playbooks
@@ -108,6 +127,12 @@ lint: setup $(VENV)/.with-lint ## Check style, types and playbooks
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline --profile production
+
+.PHONY: docs
+docs: setup ## Make the generated pages again: the roles' READMEs, the columns, train.py's parameters
+	$(BIN)/python ansible/readmes.py
+	$(BIN)/python -m harness.report.reference > docs/reference/columns.md
+	$(BIN)/python -m harness.report.reference train.py > docs/reference/train.md
 
 .PHONY: clean
 clean: ## Remove what the targets above made here (results are kept)
