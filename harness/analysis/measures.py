@@ -23,6 +23,12 @@ EfficiencyBasis = Literal["independent", "smallest size", "unknown"]
 """What efficiency is relative to: the same nodes training independently, or the series' smallest cluster size; unknown where
 the nodes differ, so that a size says nothing of another."""
 
+SpeedupBasis = Literal["epoch_seconds", "images_per_second", "total_seconds"]
+"""The metric that speed-ups compare."""
+
+# Epochs whose images differ by less are the same one: what a whole pass leaves out depends on the batch.
+_SAME_EPOCH = 1.1
+
 
 @dataclass(frozen=True)
 class Target:
@@ -91,6 +97,7 @@ def measure(
     out["startup_share"] = rows["startup_seconds"] / rows["total_seconds"]
     _measure_epochs(out, rows, rows["seen_epochs"].fillna(declared))
     _measure_steps(out, rows)
+    out["epoch_images"] = rows["images"] / out["epochs"]
     return out.join(_time_to_target(per_epoch, target), on="trial").replace([np.inf, -np.inf], np.nan)
 
 
@@ -150,9 +157,10 @@ def add_ratios(
     """
     out = numbers.copy()
     out["base_nodes"] = out.groupby("series")["nodes"].transform("min")
-    clock = time_basis(out)
+    clock = speedup_basis(out)
     for name, column in (("speedup", clock), ("total_speedup", "total_seconds")):
-        out[name] = _at_base(out, column) / out[column]
+        base = _at_base(out, column)
+        out[name] = out[column] / base if column == "images_per_second" else base / out[column]
     beside = [_control_rate(row, out, controls) for _, row in out.iterrows()]
     by_rates = out["trial"].map(measured_rates).astype(float)
     out["independent_images_per_second"] = pd.Series(beside, out.index, dtype=float).fillna(by_rates)
@@ -189,16 +197,21 @@ def efficiency_basis(numbers: pd.DataFrame, *, unlike: bool = False) -> Efficien
     return "unknown" if unlike else "smallest size"
 
 
-def time_basis(numbers: pd.DataFrame) -> str:
-    """The time that speed-ups compare.
+def speedup_basis(numbers: pd.DataFrame) -> SpeedupBasis:
+    """What speed-ups compare.
 
     Args:
-        numbers: frame with column `epoch_seconds` (float64, s).
+        numbers: frame of numbers as `measure` gives it (float64, units as there).
 
     Returns:
-        "epoch_seconds", or "total_seconds" where the program reported no epochs.
+        "epoch_seconds"; "images_per_second" where a series' epochs do not have the same images at every size, as when each is
+        cut after so many steps; "total_seconds" where the program reported no epochs.
     """
-    return "epoch_seconds" if numbers["epoch_seconds"].notna().any() else "total_seconds"
+    if numbers["epoch_seconds"].isna().all():
+        return "total_seconds"
+    images = numbers.groupby("series")["epoch_images"]
+    unlike = (images.max() > _SAME_EPOCH * images.min()).any()
+    return "images_per_second" if unlike and numbers["images_per_second"].notna().any() else "epoch_seconds"
 
 
 def _control_rate(trial: pd.Series, numbers: pd.DataFrame, controls: Mapping[int, int]) -> float:

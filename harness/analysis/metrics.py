@@ -15,6 +15,7 @@ _DERIVED = (
         "epoch_seconds", "s", "Training and validation of an epoch's slowest worker, mean over the epochs.",
         heading="time per epoch", remark="s",
     ),
+    Column("epoch_images", "images", "Images of an epoch, all workers."),
     Column("train_epoch_seconds", "s", "Training of an epoch's slowest worker, mean over the epochs."),
     Column(
         "compute_epoch_seconds", "s", "train_epoch_seconds without the mean worker's waiting.", heading="compute",
@@ -68,7 +69,8 @@ _DERIVED = (
     ),
     Column(
         "speedup", "none", "epoch_seconds (or total_seconds, where no epochs were reported) at the series' smallest size over "
-        "that of the trial.", heading="speed-up",
+        "that of the trial; where the sizes' epochs are not of the same images, its images_per_second over that at the "
+        "smallest size.", heading="speed-up",
     ),
     Column(
         "efficiency", "fraction", "images_per_second over independent_images_per_second; in a run in which nothing says what "

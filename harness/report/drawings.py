@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis.analysis import Analysis
-from harness.analysis.measures import time_basis
+from harness.analysis.measures import speedup_basis
 from harness.display import style, text
 from harness.report import bars, parts
 from harness.report.tables import goal_text
@@ -22,10 +22,13 @@ _HEALTH = (
     ("sent_bytes_per_second", "Sent by a node, mean", "MB/s", 1e-6),
     ("received_bytes_per_second", "Received by a node, mean", "MB/s", 1e-6),
 )
+_BASES = {"epoch_seconds": "time per epoch", "total_seconds": "total time", "images_per_second": "images per second"}
 
 
 def draw_time(analysis: Analysis) -> Figure | None:
-    """Time per epoch and in total against nodes, with the ideal."""
+    """Time per epoch and in total against nodes, with the ideal; not where the sizes' epochs are not of the same images."""
+    if speedup_basis(analysis.trials) == "images_per_second":
+        return None
     panels = [
         ("epoch_seconds", "Time per epoch", "training and validation, s"),
         ("total_seconds", "Total time", "start-up included, s"),
@@ -52,7 +55,7 @@ def draw_scaling(analysis: Analysis) -> Figure | None:
     left, right = axes[0], axes[-1]
     parts.ideal_speedups(left, analysis)
     parts.curves(left, analysis, "speedup")
-    parts.finish(left, analysis, "Speed-up", f"{basis(analysis)} at {base_sizes(analysis)} ÷ at n")
+    parts.finish(left, analysis, "Speed-up", _speedup_label(analysis))
     parts.from_zero(left)
     if panels == 1:
         parts.legend(figure, analysis, ideal="ideal")
@@ -222,5 +225,12 @@ def base_sizes(analysis: Analysis) -> str:
 
 
 def basis(analysis: Analysis) -> str:
-    """The time that speed-ups compare, in words."""
-    return "epoch" if time_basis(analysis.trials) == "epoch_seconds" else "total time"
+    """What speed-ups compare, in words."""
+    return _BASES[speedup_basis(analysis.trials)]
+
+
+def _speedup_label(analysis: Analysis) -> str:
+    base = base_sizes(analysis)
+    if speedup_basis(analysis.trials) == "images_per_second":
+        return f"{basis(analysis)} at n ÷ at {base}"
+    return f"{basis(analysis)} at {base} ÷ at n"

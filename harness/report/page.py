@@ -11,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.analysis.analysis import Analysis
-from harness.analysis.measures import time_basis
+from harness.analysis.measures import speedup_basis
 from harness.analysis.series import show_value
 from harness.display import style, text
 from harness.report import findings, svg
+from harness.report.drawings import basis
 from harness.report.figures import FigureFile
 from harness.report.provenance import essentials, flatten
 from harness.report.tables import goal_text, tables
@@ -52,7 +53,8 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
         target=_target(analysis),
         policies=", ".join(analysis.facts.policies),
         levels=_levels(analysis),
-        basis="time per epoch" if time_basis(analysis.trials) == "epoch_seconds" else "total time",
+        basis=basis(analysis),
+        by_rate=speedup_basis(analysis.trials) == "images_per_second",
         bases=_bases(analysis),
         independent=analysis.efficiency_basis == "independent",
         essentials=essentials(manifest),

@@ -85,7 +85,8 @@ def _resident(directory: Path) -> int:
     try:
         if b"HARNESS_ROLE=server" not in (directory / "environ").read_bytes().split(b"\0"):
             return 0
-        found = re.search(r"^VmRSS:\s+(\d+) kB$", (directory / "status").read_text("ascii", "replace"), re.MULTILINE)
+        # Not VmRSS of `status`: the kernel counts that in batches, which are larger than a native server.
+        found = re.search(r"^Rss:\s+(\d+) kB$", (directory / "smaps_rollup").read_text("ascii"), re.MULTILINE)
     except OSError:
         return 0
     return int(found[1]) * 1024 if found else 0

@@ -94,7 +94,8 @@ def test_killed_late_and_lying_volunteers_cost_their_tasks_and_nothing_else(
         liar.start()
         volunteers = [run.start("worker", rank) for rank in range(3)]
         run.until("volunteers", window=1)
-        os.kill(volunteers[0].pid, signal.SIGSTOP)  # so that the late one finds something left to do, however slow it starts
+        # Paused, so that something is left for the late one, however slowly it starts.
+        os.kill(volunteers[0].pid, signal.SIGSTOP)
         os.kill(volunteers[1].pid, signal.SIGKILL)
         gone = run.until("volunteer", node="node1")
         run.until_came("node2")

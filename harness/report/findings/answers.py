@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analysis.analysis import Analysis
-from harness.analysis.measures import time_basis
+from harness.analysis.measures import speedup_basis
 from harness.analysis.series import Series
 from harness.analysis.statistics.efficiency import reason_above
 from harness.analysis.statistics.intervals import estimate_of
@@ -16,25 +16,29 @@ from harness.display import text
 from harness.report.findings.compared import spread
 from harness.report.findings.ends import Ends, count
 
+_BASES = {
+    "epoch_seconds": ("the time per epoch", text.seconds),
+    "total_seconds": ("the total time", text.seconds),
+    "images_per_second": ("the images per second", text.number),
+}
+
 
 def answered(analysis: Analysis, one: Series) -> Iterator[str]:
     """Sentences on one series."""
     ends = Ends.of(analysis.points_of(one))
-    last, clock = ends.last, time_basis(analysis.trials)
-    name = "the time per epoch" if clock == "epoch_seconds" else "the total time"
+    last, basis = ends.last, speedup_basis(analysis.trials)
+    name, show = _BASES[basis]
     independent = analysis.efficiency_basis == "independent"
     told = "" if independent or math.isnan(last["efficiency"]) else f", efficiency {_efficiency(analysis, last)}"
     if ends.differ:
         yield (
-            f"From {ends.first['nodes']:.0f} to {ends.at_last} {name} {ends.moved(clock, text.seconds)}: "
+            f"From {ends.first['nodes']:.0f} to {ends.at_last} {name} {ends.moved(basis, show)}: "
             f"speed-up {text.ratio(last['speedup'])}{_interval(last, 'speedup')}{told}."
         )
-        if clock != "total_seconds" and ends.known("total_seconds"):
+        if basis == "epoch_seconds" and ends.known("total_seconds"):
             yield f"A whole trial, start-up included, {ends.moved('total_seconds', text.seconds)}."
     else:
-        yield (
-            f"Only {ends.at_last} was measured: {name} was {text.seconds(last[clock])}; a speed-up needs a second size."
-        )
+        yield (f"Only {ends.at_last} was measured: {name} was {show(last[basis])}; a speed-up needs a second size.")
     yield from _accuracy(analysis, ends)
     if not one.control and last["wait_share"] > 0:
         yield f"At {ends.at_last} the store cost {text.percent(last['wait_share'])} of the epoch's time."

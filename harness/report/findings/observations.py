@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analysis.analysis import Analysis
+from harness.analysis.measures import speedup_basis
 from harness.analysis.series import Series
 from harness.analysis.steps import PARTS, main_parts, wire_bound_seconds
 from harness.display import text
@@ -46,7 +47,8 @@ def _waiting(analysis: Analysis, ends: Ends) -> Iterator[str]:
     before, after = (row["epoch_seconds"] - row["wait_epoch_seconds"] for row in (first, last))
     # Only nodes whose computing does not depend on their waiting allow it, and no cluster is more than its nodes.
     possible = after > 0 and before / after <= last["nodes"] / first["nodes"]
-    if _has_one_speed(analysis) and last["wait_epoch_seconds"] > 0 and possible:
+    alike = speedup_basis(analysis.trials) == "epoch_seconds"
+    if alike and possible and _has_one_speed(analysis) and last["wait_epoch_seconds"] > 0:
         yield (
             f"Without any waiting an epoch would take {text.seconds(after)} instead of "
             f"{text.seconds(last['epoch_seconds'])} at {ends.at_last} and {text.seconds(before)} instead of "
@@ -62,7 +64,7 @@ def _has_one_speed(analysis: Analysis) -> bool:
 
 def _batch(ends: Ends) -> Iterator[str]:
     first, last = ends.first, ends.last
-    if ends.same_worker_batch and ends.known("steps_per_epoch"):
+    if ends.same_worker_batch and ends.known("steps_per_epoch") and first["steps_per_epoch"] != last["steps_per_epoch"]:
         yield (
             f"The batch per worker stayed at {last['worker_batch']:.0f}, so the global batch grew from "
             f"{first['global_batch']:.0f} to {last['global_batch']:.0f} and an epoch updates the weights "

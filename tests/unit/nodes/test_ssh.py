@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -85,12 +86,13 @@ class Board:
 
     def answer(self, channel: paramiko.Channel) -> None:
         time.sleep(0.1)
-        for piece in self.says or ():
-            channel.sendall(piece)
-            if self.over.wait(self.pause):
-                return
-        channel.send_exit_status(0)
-        channel.close()
+        with contextlib.suppress(OSError):  # whoever was to hear it may have gone
+            for piece in self.says or ():
+                channel.sendall(piece)
+                if self.over.wait(self.pause):
+                    return
+            channel.send_exit_status(0)
+            channel.close()
 
     def cut(self) -> None:
         """Drop every connection as a board that loses its power does not: at once."""

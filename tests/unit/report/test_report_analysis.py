@@ -57,6 +57,13 @@ def test_speedup_is_against_the_smallest_measured_size() -> None:
     assert four["efficiency"] == pytest.approx(52 / 31 / 2)
 
 
+def test_epochs_of_other_images_at_every_size_are_compared_by_their_rates() -> None:
+    # Each epoch is cut after as many steps: 4 nodes train three times the images of one, in 13 s an epoch instead of 40.
+    four = point(example(trial(1), trial(4, images=2400, images_per_train_second=2400 / 26)), 4)
+    assert four["speedup"] == pytest.approx((2400 / 26) / (800 / 80), rel=0.05)  # of each worker's own seconds
+    assert four["efficiency"] == pytest.approx(four["speedup"] / 4)
+
+
 def test_without_epochs_the_total_time_counts() -> None:
     nothing = {"train_seconds": None, "validation_seconds": None, "wait_seconds": None, "images_per_train_second": None}
     rows = [trial(1, total_seconds=60.0, **nothing), trial(2, total_seconds=40.0, **nothing)]

@@ -35,6 +35,14 @@ def test_slower_is_called_slower() -> None:
     )
 
 
+def test_epochs_of_other_images_at_every_size_are_compared_by_their_rates() -> None:
+    rows = trial(1), trial(4, images=2400, images_per_train_second=2400 / 26)
+    answer = said(*rows, about="answer")
+    assert "From 1 to 4 nodes the images per second rose from 10.0 to 93.2: speed-up 9.32" in answer
+    analysis = dataclasses.replace(example(*rows), cpu_models=("stretched",))
+    assert "Without any waiting" not in " ".join(findings.observations(analysis)[0].sentences)
+
+
 def test_one_size_gives_no_speedup() -> None:
     answer = said(trial(3), about="answer")
     assert "Only 3 nodes was measured" in answer
