@@ -27,6 +27,10 @@ SECTIONS = {
         "programs": Verb("running.programs", "List the programs that come with the harness, or show one of them."),
     },
     "Nodes": {
+        "init": Verb(
+            "nodes.init",
+            "Write an inventory for boards that run: finds them, shows and pins their host keys, and names the next command.",
+        ),
         "provision": Verb(
             "nodes.provision", "Run a playbook on the nodes: site (installs everything), check, reset or image."
         ),
