@@ -104,8 +104,10 @@ def test_the_derived_bound_only_moves_arrays(tmp_path: Path) -> None:
 
 def test_a_node_that_is_measured_alone_computes_as_with_its_store(tmp_path: Path) -> None:
     options = arguments(batch_size=12, kvstore="none", epochs=1)
-    ((ready, *_),) = training_job.run(1, 0, options, tmp_path, HARNESS_MEASURED_AS='{"kvstore": "allreduce"}')
-    assert ready["environment"] == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+    ((ready, *_),) = training_job.run(
+        1, 0, options, tmp_path, HARNESS_MEASURED_AS='{"kvstore": "dist_sync"}', DMLC_NUM_SERVER="2"
+    )
+    assert ready["environment"] == {BOUND: "10080"}
 
 
 def test_metrics_are_those_of_the_whole_validation_set(tmp_path: Path) -> None:

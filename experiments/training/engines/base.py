@@ -54,6 +54,22 @@ class Memory(ABC):
             (size,) float32, no unit; what is written there is in the engine's array.
         """
 
+    def written(self) -> Floats:
+        """As `settled`, to be read only: the engine may go on reading the array.
+
+        Returns:
+            (size,) float32, no unit.
+        """
+        return self.settled()
+
+    def idle(self) -> Floats:
+        """As `settled`, where the caller knows that the engine has nothing to do with the array: nothing is asked.
+
+        Returns:
+            (size,) float32, no unit; what is written there is in the engine's array.
+        """
+        return self.settled()
+
 
 class Model(ABC):
     """One architecture with its values. Images are uint8 (batch, side, side) or (batch, channels, side, side)."""

@@ -73,14 +73,15 @@ def test_the_bound_is_set_where_there_are_servers_and_the_user_has_not_set_it() 
             kvstores.environment(store, sizes, {}) == kvstores.environment(store, sizes, {"DMLC_NUM_SERVER": "0"}) == {}
         )
     assert kvstores.environment("none", sizes, eleven) == {}
-    assert kvstores.environment("allreduce", sizes, eleven) == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+    assert kvstores.environment("allreduce", sizes, eleven) == {}
 
 
 def test_a_node_that_is_measured_alone_computes_as_with_its_store() -> None:
-    as_allreduce = {wire.MEASURED_AS: '{"kvstore": "allreduce"}'}
-    assert kvstores.environment("none", [1], as_allreduce) == {"MXNET_ENGINE_TYPE": "NaiveEngine"}
-    assert kvstores.environment("none", [1], {**as_allreduce, "MXNET_ENGINE_TYPE": "ThreadedEngine"}) == {}
-    assert kvstores.environment("none", [1], {wire.MEASURED_AS: '{"kvstore": "dist_sync"}'}) == {}
+    sizes = models.load("lenet5", 10).sizes()
+    as_servers = {wire.MEASURED_AS: '{"kvstore": "dist_sync"}', "DMLC_NUM_SERVER": "2"}
+    assert kvstores.environment("none", sizes, as_servers) == {BOUND: "10080"}
+    assert kvstores.environment("none", sizes, {**as_servers, BOUND: "10000"}) == {}
+    assert kvstores.environment("none", sizes, {wire.MEASURED_AS: '{"kvstore": "allreduce"}'}) == {}
 
 
 def test_the_store_and_the_bound_count_keys_alike() -> None:

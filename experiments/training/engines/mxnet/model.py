@@ -105,11 +105,15 @@ class MxnetModel(Model):
 
     def _backward(self, store: KVStore, piece: int) -> None:
         head = self._head
+        last = piece == self._accumulate - 1
         for number in reversed(range(len(self._parts))):
             head = self._parts[number].backward(head)
             store.phases.compute(BACKWARD)
-            if piece == self._accumulate - 1:
+            if last and self._in_turns:
                 store.after_part(number)
+        # An engine with threads has all of it to do while the store sends what is ready.
+        for number in reversed(range(len(self._parts))) if last and not self._in_turns else ():
+            store.after_part(number)
 
     def read(self, outcome: Array) -> Vector:
         """Wait for it."""
@@ -142,7 +146,7 @@ class MxnetModel(Model):
     def _factor(self, layer: str, found: Sequence[Mapping[str, Array]]) -> Floats:
         array = next(arrays[layer] for arrays in found if layer in arrays)
         memory = self._memories.setdefault(id(array), self.memory(array))
-        return memory.settled().reshape(len(array), -1)
+        return memory.written().reshape(len(array), -1)
 
     def descend(self, scale: float) -> None:
         """Enqueue one operation for all parameters."""

@@ -26,13 +26,13 @@ class Centre:
         if self._shared is not None:
             rule.centre = self._shared
 
-    def settled(self) -> Floats:
-        """The shared values; as `Memory.settled`.
+    def idle(self) -> Floats:
+        """The shared values; as `Memory.idle`.
 
         Returns:
             (size,) float32, no unit.
         """
-        return self._values.settled()[self._shown] if self._shared is None else self._shared
+        return self._values.idle()[self._shown] if self._shared is None else self._shared
 
     def take(self) -> None:
         """A meeting is over: the rule makes of the shared values what the worker goes on with."""

@@ -122,10 +122,14 @@ class Factors:
                 self._send(layer.inputs, self._model.inputs(layer.name))
         self._make_room()
 
-    def offer_errors(self, part: int) -> None:
-        """Send the errors of the part's layers, after the inputs of all; its backward is enqueued."""
+    def offer_all_inputs(self) -> None:
+        """Send the inputs that were not sent yet; every part's forward is enqueued."""
         for number in range(self._offered, len(self._model.parameters)):
             self.offer_inputs(number)
+
+    def offer_errors(self, part: int) -> None:
+        """Send the errors of the part's layers, after the inputs of all; its backward is enqueued."""
+        self.offer_all_inputs()
         for layer in reversed(self._layers):
             if layer.part == part:
                 self._send(layer.errors, self._model.errors(layer.name))

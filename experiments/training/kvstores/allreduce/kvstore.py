@@ -158,6 +158,8 @@ class AllreduceKVStore(KVStore):
     def announce(self, learning_rate: float) -> None:
         """Begin a step."""
         self._step = Step(learning_rate, meets=self._cadence.advance())
+        for part in self._parts:
+            part.begin()
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
@@ -171,7 +173,14 @@ class AllreduceKVStore(KVStore):
             self._factors.offer_inputs(number)
 
     def after_part(self, number: int) -> None:
-        """Send what the part offers to the owners."""
+        """Send what the part offers to the owners.
+
+        While an engine with threads computes this part's backward, the one after it is summed up.
+        """
+        if not self.phases.in_turns and number + 1 < len(self._parts):
+            self._parts[number + 1].update(self._step)
+        if self._factors:
+            self._factors.offer_all_inputs()
         self._parts[number].depart(self._step)
         if self._factors:
             self._factors.offer_errors(number)

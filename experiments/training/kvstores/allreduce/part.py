@@ -49,6 +49,7 @@ class Part:
         self._gradients = gradients
         self._rule = rule
         self._departed = False
+        self._updated = False
         self._expected = False
         own = values.settled()
         self._summed = slice(0, size)
@@ -58,6 +59,10 @@ class Part:
             first = Exchange(links, channel, piece.size, np.float32)
             piece[:] = first.sum(piece if links.rank == 0 else np.zeros_like(piece))  # worker 0's: others add nothing
         self.centre = Centre(values, rule, size, apart=apart)
+
+    def begin(self) -> None:
+        """Another step."""
+        self._departed = self._updated = False
 
     def depart(self, step: Step) -> None:
         """Step alone, where the rule does, and send what this worker offers; the part's backward is enqueued. Once a step."""
@@ -72,28 +77,32 @@ class Part:
             self._offer(gradients)
 
     def update(self, step: Step) -> None:
-        """Collect what the others have for this worker, and send them what comes of it."""
-        self._departed = False
+        """Collect what the others have for this worker, and send them what comes of it. Once a step."""
+        if self._updated:
+            return
+        self._updated = True
         self._expected = step.meets and self._summed.stop > 0
         if self._expected:
             self._rule.meet(step.learning_rate)
-            self._sum.proceed(self.centre.settled())
+            self._sum.proceed(self.centre.idle())
 
     def arrive(self) -> None:
         """Take what the others made of it: all values are then new."""
         if self._expected:
             self._expected = False
-            self._sum.finish(self.centre.settled())
+            self._sum.finish(self.centre.idle())
             self.centre.take()
 
     def meet_now(self, step: Step) -> None:
         """All of it at once, between steps."""
+        self.begin()
+        self._values.settled()
         self._offer(self._gradients.settled()[self._summed])
         self.update(Step(step.learning_rate, meets=True))
         self.arrive()
 
     def _own(self) -> Floats:
-        return self._values.settled()[self._summed]
+        return self._values.idle()[self._summed]
 
     def _offer(self, gradients: Floats) -> None:
         offered = self._rule.offer(self._own(), gradients)
@@ -104,5 +113,6 @@ class Part:
     def _computed(self) -> Floats:
         """The gradients, once backward has ended: with a threaded engine it may go on until here."""
         gradients = self._gradients.settled()[self._summed]
+        self._values.settled()
         self._phases.compute(BACKWARD)
         return gradients
