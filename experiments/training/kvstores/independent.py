@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -35,6 +35,10 @@ class IndependentKVStore(KVStore):
         self.workers = trial.world_size()
         self._method = Method.of(opening.options.own)
         self.phases = Phases(in_turns=opening.engine.in_turns())
+
+    def buckets(self, sizes: Sequence[int]) -> list[int]:
+        """One: whatever is done to all values is then done at once."""
+        return [len(sizes)]
 
     def attach(self, model: Model, shares: Shares) -> None:
         """Keep own values: the same seed gives every worker the same ones."""
