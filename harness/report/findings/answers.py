@@ -41,7 +41,7 @@ def answered(analysis: Analysis, one: Series) -> Iterator[str]:
         yield (f"Only {ends.at_last} was measured: {name} was {show(last[basis])}; a speed-up needs a second size.")
     yield from _accuracy(analysis, ends)
     if not one.control and last["wait_share"] > 0:
-        yield f"At {ends.at_last} the store cost {text.percent(last['wait_share'])} of the epoch's time."
+        yield f"At {ends.at_last} a worker waited for the store in {text.percent(last['wait_share'])} of the epoch's time."
     if independent and not math.isnan(last["efficiency"]):
         yield (
             f"At {ends.at_last} efficiency was {_efficiency(analysis, last)}: the images per second over those of the "

@@ -25,7 +25,7 @@ def test_the_answer_has_time_accuracy_and_the_cost_of_the_store() -> None:
     answer = said(trial(1), trial(4, validation_accuracy=0.95), about="answer")
     assert "From 1 to 4 nodes the time per epoch fell from 50.0 s to 15.5 s: speed-up 3.23, efficiency 81%." in answer
     assert "Validation accuracy after 2 epochs fell from 98.00% to 95.00%." in answer
-    assert "At 4 nodes the store cost 19% of the epoch's time." in answer
+    assert "At 4 nodes a worker waited for the store in 19% of the epoch's time." in answer
     assert "Time to 97.0% validation accuracy fell from 100 s to 31.0 s." in answer
 
 
