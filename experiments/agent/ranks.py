@@ -16,7 +16,7 @@ from pathlib import Path
 from contract import wire
 
 from .connection import RefusedError
-from .files import LEASE, Json, write_json
+from .files import LEASE, Json, remove, write_json
 from .hold import holder
 from .keeper import TERM_GRACE_SECONDS, reserve
 from .processes import (
@@ -244,6 +244,5 @@ def clean(request: Json) -> Json:
     for directory in [root / wire.TRIALS_DIRECTORY, root / wire.JOBS_DIRECTORY, *sent]:
         if directory.name == request.get("keep_code") or not directory.exists():
             continue
-        freed += sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-        shutil.rmtree(directory)
+        freed += remove(directory)
     return {**result, "freed_bytes": freed}

@@ -367,6 +367,29 @@ def test_a_directory_of_another_user_is_not_worked_in(bench: Bench) -> None:
     assert "belongs to user 12345" in answer["error"]
 
 
+def test_nodes_of_one_machine_clean_up_at_the_same_time(tmp_path: Path) -> None:
+    for attempt in range(20):
+        shared = tmp_path / f"code{attempt}"
+        for folder in range(10):
+            (shared / f"{folder}").mkdir(parents=True)
+            for number in range(20):
+                (shared / f"{folder}" / f"{number}.py").write_text("pass\n")
+        failed: list[Exception] = []
+
+        def remove(shared: Path = shared, failed: list[Exception] = failed) -> None:
+            try:
+                files.remove(shared)
+            except OSError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=remove) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (failed, shared.exists()) == ([], False)
+
+
 def test_clean_removes_what_runs_left(bench: Bench) -> None:
     bench.start("sh", "-c", "echo x; sleep 60")
     bench.wait_for_keeper()
