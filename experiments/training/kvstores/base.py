@@ -9,7 +9,7 @@ The trainer, for every epoch and batch:
         store.forward_done(number)
     for every part of the model, backwards:
         backward                   # enqueued
-        store.after_part(number)
+        store.after_part(number)   # with an engine that has threads, once all parts' are enqueued
     store.step(learning_rate)
 
 The model is one part unless the store asks for more (`by_parts`).
