@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.rates import moments_of
+
 THROTTLED_NOW = 0xF
 
 
@@ -25,7 +27,7 @@ def telemetry_table(telemetry: pd.DataFrame, numbers: pd.DataFrame, dilation: fl
     """
     rows = telemetry.copy()
     rows["throttled"] = [_throttled(value) for value in rows["throttled"]]
-    rows["time"] = pd.to_datetime(rows["time"], utc=True, errors="coerce", format="ISO8601")
+    rows["time"] = moments_of(rows["time"])
     groups = rows.sort_values("time").groupby(["trial", "node"])
     table = groups.agg(
         cpu_percent=("cpu_percent", "mean"),

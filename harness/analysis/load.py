@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from harness.contract.columns import COLUMNS
+from harness.contract.json_line import parse_json
 from harness.errors import BadInputError
 from harness.results.run_paths import RunPaths
 
@@ -199,7 +199,7 @@ def _is_finite(cell: str) -> bool:
 
 def _read_manifest(path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, (f"There is no {path.name}: how the run was made is not known.",)
     except (OSError, ValueError) as error:

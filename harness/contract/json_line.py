@@ -1,4 +1,4 @@
-"""JSON lines that nodes and their programs send: read so that nothing in them breaks what computes with it. Pure."""
+"""JSON that nodes, programs and other hands have written: read so that nothing in it breaks what computes with it. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ Json = dict[str, Any]
 
 
 def parse_json_line(line: str | bytes) -> Json:
-    """The object that a line is. Raises ValueError where it is none.
+    """The object that a line is, as `parse_json` reads it. Raises ValueError where it is none."""
+    value = parse_json(line)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says. Raises ValueError where it is none.
 
     A whole number that no float can hold is infinity: one that nothing can be computed with is no finite number.
     """
     try:
-        value = json.loads(line, parse_int=_integer)
+        return json.loads(text, parse_int=_integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("no object")
-    return value
 
 
 def _integer(digits: str) -> int | float:

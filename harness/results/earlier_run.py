@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.contract.json_line import Json
+from harness.contract.json_line import Json, parse_json
 from harness.errors import BadInputError
 from harness.experiment.declaration import Experiment
 from harness.experiment.rates import Rates
@@ -34,10 +34,10 @@ def open_earlier_run(run: Path) -> EarlierRun:
     """
     paths = open_run(run)
     try:
-        manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+        manifest = parse_json(paths.manifest.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInputError(f"cannot read {paths.manifest}: {error.strerror or error}", "make it readable") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise BadInputError(f"{paths.manifest} is torn or was changed: it is no JSON", _REMEDY) from None
     if not isinstance(manifest, dict):
         raise BadInputError(f"{paths.manifest} is no manifest: it is no JSON object", _REMEDY)

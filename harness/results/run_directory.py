@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from harness.contract.columns import DEFAULT_ACCURACIES, EPOCH_COLUMNS, RANK_COLUMNS, TELEMETRY_COLUMNS, trial_columns
+from harness.contract.json_line import parse_json
 from harness.errors import BadInputError
 from harness.launch.checkpoints import Saved, read_saved, record_of
 from harness.results.disk import Table, append, guard, remedy_of, write_atomically, write_json
@@ -198,10 +199,10 @@ class RunDirectory:
         for path in sorted((self.paths.root / "trials").glob("*/trial.json")):
             trial = path.parent.name
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = parse_json(path.read_text(encoding="utf-8"))
             except OSError as error:
                 raise BadInputError(f"cannot read {path}: {error.strerror or error}", "make it readable") from None
-            except (ValueError, RecursionError):
+            except ValueError:
                 continue
             if odd := oddity(record, trial, tuple(self._counted)):
                 raise BadInputError(
@@ -232,7 +233,7 @@ class RunDirectory:
     def _saved(self, trial: str) -> Saved | None:
         """The trial's checkpoint where it is whole: its weights as they were, and every row that belongs to it."""
         try:
-            record = json.loads(self.paths.checkpoint_record(trial).read_text(encoding="utf-8"))
+            record = parse_json(self.paths.checkpoint_record(trial).read_text(encoding="utf-8"))
             saved = read_saved(record, lambda name: (self.paths.checkpoint(trial) / name).read_bytes())
             rows = {
                 name: len(checkpoint_rows(rows_of(trial, table.read()), name, saved))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 
 from harness.analysis.facts import mapping
 from harness.contract.columns import COLUMNS
+from harness.contract.json_line import parse_json
 from harness.errors import BadInputError
 from harness.report.provenance import essentials
 from harness.report.reference import columns_page
@@ -87,7 +87,7 @@ def _readme(paths: RunPaths, manifest: Mapping[str, Any]) -> str:
 def read_manifest(paths: RunPaths) -> dict[str, Any]:
     """The run's manifest. Raises BadInputError."""
     try:
-        found = json.loads(paths.manifest.read_text(encoding="utf-8"))
+        found = parse_json(paths.manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInputError(f"{paths.manifest} cannot be read: {error}") from None
     if not isinstance(found, dict):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from odd_values import EXAMPLES, foreign
 from report_runs import manifest, trial, write_run
@@ -59,6 +59,7 @@ def refusing() -> Iterator[None]:
 
 @tried
 @given(document=foreign(EARLIER))
+@example(document={**EARLIER, "cluster": {"time_dilation": 10**400}})
 def test_the_manifest_of_a_run_to_resume(tmp_path: Path, document: Any) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     with refusing():
@@ -82,7 +83,7 @@ def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
 
 
 CELLS = st.sampled_from(
-    ["", "x", "nan", "inf", "-1", "1e400", "1,5", "9" * 400, "0x1", "[/b]", "\0", "True", "1e308", "2.5"]
+    ["", "x", "nan", "inf", "-1", "1e400", "1,5", "9" * 400, "0x1", "[/b]", "\0", "True", "1e308", "2.5", "9999-01-01"]
 )
 
 
@@ -92,6 +93,7 @@ CELLS = st.sampled_from(
     changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), CELLS), max_size=4),
     tail=st.binary(max_size=12),
 )  # fmt: skip
+@example(table="epochs", changes=[(1, 5, "-1")], tail=b"")  # a year that pandas reads and cannot compute with
 def test_the_tables_of_a_run(run: RunPaths, table: str, changes: list[tuple[int, int, str]], tail: bytes) -> None:
     run.manifest.write_text(json.dumps(REPORTED))
     path: Path = getattr(run, table)
