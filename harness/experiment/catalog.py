@@ -26,7 +26,11 @@ def find_program(name: str, directory: Path | None = None) -> Program:
     own = [directory, directory / "programs"] if directory else []
     places = [*own, PROGRAMS]
     for place in [*own, *_bundled_places()]:
-        found = _below(place, name)
+        try:
+            found = _below(place, name)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BadInputError(f"program {name[:80]} cannot be looked for: {reason}", "see harness programs") from None
         if found is not None:
             return found
     where = " or ".join(map(str, dict.fromkeys(places)))

@@ -73,6 +73,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 
 @settings(tried, max_examples=max(20, EXAMPLES // 3))
 @given(document=foreign(REPORTED))
+@example(document={**REPORTED, "experiment": {"name": "example", "program": "1" * 400}})  # no file can be called so
+@example(document={**REPORTED, "experiment": {"name": "example", "program": "a\0b"}})
 def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
     run.manifest.write_text(json.dumps(document))
     with refusing():
