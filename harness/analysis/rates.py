@@ -90,11 +90,11 @@ def moments_of(times: pd.Series) -> pd.Series:
     """Moments as the harness writes them.
 
     Args:
-        times: texts, ISO 8601.
+        times: Series of text, (rows,), ISO 8601, no unit.
 
     Returns:
-        Series of datetime64 (UTC), NaT for what is none, or of another time than computers have clocks for: pandas cannot
-        compute with all years that it reads.
+        Series of dtype datetime64[ns, UTC], (rows,), no unit. NaT for what is none, or of a year that no
+        computer's clock has: pandas cannot compute with all years that it reads.
     """
     likely = times.where(times.astype(str).str.match(r"(19[7-9]|2[01]\d)\d-"))
     return pd.to_datetime(likely, utc=True, errors="coerce", format="ISO8601")
