@@ -26,6 +26,13 @@ the nodes differ, so that a size says nothing of another."""
 SpeedupBasis = Literal["epoch_seconds", "images_per_second", "total_seconds"]
 """The metric that speed-ups compare."""
 
+BASES: dict[SpeedupBasis, str] = {
+    "epoch_seconds": "time per epoch",
+    "total_seconds": "total time",
+    "images_per_second": "images per second",
+}
+"""What each is called."""
+
 # Epochs whose images differ by less are the same one: what a whole pass leaves out depends on the batch.
 _SAME_EPOCH = 1.1
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis.analysis import Analysis
-from harness.analysis.measures import speedup_basis
+from harness.analysis.measures import BASES, speedup_basis
 from harness.display import style, text
 from harness.report import bars, parts
 from harness.report.tables import goal_text
@@ -22,7 +22,6 @@ _HEALTH = (
     ("sent_bytes_per_second", "Sent by a node, mean", "MB/s", 1e-6),
     ("received_bytes_per_second", "Received by a node, mean", "MB/s", 1e-6),
 )
-_BASES = {"epoch_seconds": "time per epoch", "total_seconds": "total time", "images_per_second": "images per second"}
 
 
 def draw_time(analysis: Analysis) -> Figure | None:
@@ -226,7 +225,7 @@ def base_sizes(analysis: Analysis) -> str:
 
 def basis(analysis: Analysis) -> str:
     """What speed-ups compare, in words."""
-    return _BASES[speedup_basis(analysis.trials)]
+    return BASES[speedup_basis(analysis.trials)]
 
 
 def _speedup_label(analysis: Analysis) -> str:

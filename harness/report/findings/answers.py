@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analysis.analysis import Analysis
-from harness.analysis.measures import speedup_basis
+from harness.analysis.measures import BASES, speedup_basis
 from harness.analysis.series import Series
 from harness.analysis.statistics.efficiency import reason_above
 from harness.analysis.statistics.intervals import estimate_of
@@ -16,18 +16,14 @@ from harness.display import text
 from harness.report.findings.compared import spread
 from harness.report.findings.ends import Ends, count
 
-_BASES = {
-    "epoch_seconds": ("the time per epoch", text.seconds),
-    "total_seconds": ("the total time", text.seconds),
-    "images_per_second": ("the images per second", text.number),
-}
+_SHOWN = {"epoch_seconds": text.seconds, "total_seconds": text.seconds, "images_per_second": text.number}
 
 
 def answered(analysis: Analysis, one: Series) -> Iterator[str]:
     """Sentences on one series."""
     ends = Ends.of(analysis.points_of(one))
     last, basis = ends.last, speedup_basis(analysis.trials)
-    name, show = _BASES[basis]
+    name, show = f"the {BASES[basis]}", _SHOWN[basis]
     independent = analysis.efficiency_basis == "independent"
     told = "" if independent or math.isnan(last["efficiency"]) else f", efficiency {_efficiency(analysis, last)}"
     if ends.differ:
@@ -38,7 +34,7 @@ def answered(analysis: Analysis, one: Series) -> Iterator[str]:
         if basis == "epoch_seconds" and ends.known("total_seconds"):
             yield f"A whole trial, start-up included, {ends.moved('total_seconds', text.seconds)}."
     else:
-        yield (f"Only {ends.at_last} was measured: {name} was {show(last[basis])}; a speed-up needs a second size.")
+        yield f"Only {ends.at_last} was measured: {name} was {show(last[basis])}; a speed-up needs a second size."
     yield from _accuracy(analysis, ends)
     if not one.control and last["wait_share"] > 0:
         yield f"At {ends.at_last} a worker waited for the store in {text.percent(last['wait_share'])} of the epoch's time."
