@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,23 @@ def read_text(path: str) -> str | None:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
+
+
+def matching(directory: Path, pattern: str) -> list[Path]:
+    """The paths below a directory that match a pattern.
+
+    Unlike `Path.glob` it does not fail where a directory goes while it is listed, as those of processes and trials do.
+    """
+    return [directory / name for name in glob.glob(pattern, root_dir=directory)]  # noqa: PTH207 - see above
+
+
+def file_bytes(paths: Iterable[Path]) -> int:
+    """The bytes of files together; those that are gone count nothing."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
 
 
 def remove(directory: Path) -> int:

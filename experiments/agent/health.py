@@ -15,7 +15,7 @@ from pathlib import Path
 from contract import wire
 
 from .connection import send
-from .files import Json, read_json, read_text
+from .files import Json, file_bytes, matching, read_json, read_text
 from .hold import holder
 from .processes import COMMAND_TIMEOUT_SECONDS, boot_id, processes, run_command, stat_fields, sudo
 from .ranks import describe, living
@@ -56,17 +56,17 @@ def probe(request: Json) -> Json:
         "sudo": sudo_ok,
         "runtime": read_json(root / wire.RUNTIME_DIRECTORY / "runtime.json"),
         "runtimes": {
-            path.parent.name: read_json(path) for path in root.glob(f"{wire.RUNTIMES_DIRECTORY}/*/runtime.json")
+            path.parent.name: read_json(path) for path in matching(root, f"{wire.RUNTIMES_DIRECTORY}/*/runtime.json")
         },
         "data": {
-            path.name: {"wrong": wrong_files(path)} for path in (root / wire.DATA_DIRECTORY).glob("*") if path.is_dir()
+            path.name: {"wrong": wrong_files(path)} for path in matching(root / wire.DATA_DIRECTORY, "*") if path.is_dir()
         },
         "cpu": cpu.described(),
         "throttled": throttled(),
         "temperature_celsius": temperature(),
-        "running": [describe(path) for path in living(root.glob(f"{wire.TRIALS_DIRECTORY}/*/*/*/*/spec.json"))],
+        "running": [describe(path) for path in living(matching(root, f"{wire.TRIALS_DIRECTORY}/*/*/*/*/spec.json"))],
         "held": holder(request),
-        "trials_bytes": sum(path.stat().st_size for path in root.glob(f"{wire.TRIALS_DIRECTORY}/*/*/*/*/output")),
+        "trials_bytes": file_bytes(matching(root, f"{wire.TRIALS_DIRECTORY}/*/*/*/*/output")),
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contract import wire
 
-from .files import Json, read_json, read_text
+from .files import Json, matching, read_json, read_text
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 
@@ -105,7 +105,7 @@ def descendants(pid: int) -> list[int]:
     """Every live process below one, parents before their children."""
     found = [pid]
     for parent in found:  # grows meanwhile
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        for children in matching(Path(f"/proc/{parent}/task"), "*/children"):
             with contextlib.suppress(OSError):
                 found += [int(child) for child in children.read_text(encoding="ascii").split()]
     return found[1:]

@@ -16,7 +16,7 @@ from pathlib import Path
 from contract import wire
 
 from .connection import RefusedError
-from .files import LEASE, Json, remove, write_json
+from .files import LEASE, Json, matching, remove, write_json
 from .hold import holder
 from .keeper import TERM_GRACE_SECONDS, reserve
 from .processes import (
@@ -62,16 +62,16 @@ def make_room(request: Json) -> None:
     if request.get("beside"):
         return
     trials = Path(request["root"], wire.TRIALS_DIRECTORY)
-    for path in living(trials.glob(f"*/*/{request['node']}/*/spec.json")):
+    for path in living(matching(trials, f"*/*/{request['node']}/*/spec.json")):
         if path.parents[2].name != request["run"]:
             raise RefusedError(f"the node is held by run {path.parents[2].name}")
     run = trials / request["run"]
-    earlier = list(run.glob(f"*/{request['node']}"))
-    if any(living(path.glob("*/spec.json")) for path in earlier):
+    earlier = matching(run, f"*/{request['node']}")
+    if any(living(matching(path, "*/spec.json")) for path in earlier):
         stop({**request, "trial": None, "attempt": None})
     for path in earlier:
         shutil.rmtree(path)
-    for path in run.glob(f".stopped-{request['node']}-*"):
+    for path in matching(run, f".stopped-{request['node']}-*"):
         if path != stop_file(request):
             path.unlink(missing_ok=True)
 
@@ -182,7 +182,7 @@ def stop(request: Json) -> Json:
             stop_file(request).touch()
     # Every run of this node or, where the whole node is cleaned, of those that share its machine.
     node = request["node"] if request.get("run") else "*"
-    directories = [path.parent for path in root.glob(f"{run}/{trial}/{node}/*/spec.json")]
+    directories = [path.parent for path in matching(root, f"{run}/{trial}/{node}/*/spec.json")]
     alive = living(path / "spec.json" for path in directories)
     units: list[str] = []
     if request["supervisor"] == wire.SUPERVISOR_SYSTEMD:
@@ -225,7 +225,7 @@ def describe(directory: Path) -> str:
 def forget(request: Json) -> None:
     """Remove a trial's directory: the harness has collected all of it. Nothing is removed while a rank lives."""
     base = trial_directory(request)
-    directories = [spec.parent for spec in base.glob("*/spec.json")]
+    directories = [spec.parent for spec in matching(base, "*/spec.json")]
     wait_for_end(directories, TERM_GRACE_SECONDS)  # a keeper that wrote its last word may still be on its way out
     if not any(map(left_processes, directories)):
         shutil.rmtree(base, ignore_errors=True)
@@ -240,7 +240,7 @@ def clean(request: Json) -> Json:
     result = stop({**request, "run": None, "trial": None, "attempt": None})
     root = Path(request["root"])
     freed = 0
-    sent = sorted((root / wire.CODE_DIRECTORY).glob("*"))
+    sent = sorted(matching(root / wire.CODE_DIRECTORY, "*"))
     for directory in [root / wire.TRIALS_DIRECTORY, root / wire.JOBS_DIRECTORY, *sent]:
         if directory.name == request.get("keep_code") or not directory.exists():
             continue

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.system.locks import held
 
 _SHOWN_LINES = 12
 _SHOWN_CHARACTERS = 120
@@ -38,6 +39,7 @@ def run(
 ) -> bytes:
     """Run `arguments` with `stdin` and return what the command wrote to stdout; with `log`, all output goes there instead.
 
+    A lock that this process holds stays locked until the command has ended, also where this process is killed before.
     Raises `error`, with the end of what the command said and `remedy`, when it is missing, fails, or takes longer than
     `limit_seconds` (it is then killed).
     """
@@ -54,6 +56,7 @@ def run(
                 env={**tool_environment(), **(environment or {})},
                 timeout=limit_seconds,
                 check=False,
+                pass_fds=held(),
             )
         except FileNotFoundError as missing:
             raise error(f"command not found: {arguments[0]}", remedy) from missing

@@ -12,11 +12,19 @@ from pathlib import Path
 from harness.errors import HarnessError
 
 _POLL_SECONDS = 0.1
+_held: set[int] = set()
+
+
+def held() -> tuple[int, ...]:
+    """Descriptors of the locks that this process holds. A child that inherits them holds the locks too, until it ends."""
+    return tuple(_held)
 
 
 @contextmanager
 def exclusive(file: Path, *, limit_seconds: float, doing: str, error: type[HarnessError]) -> Iterator[None]:
-    """Hold the lock on `file` (made where missing); it is free again when this process ends, however it ends.
+    """Hold the lock on `file` (made where missing).
+
+    It is free again when this process, and whatever `commands.run` started under the lock, has ended, however it ends.
 
     Raises `error` after `limit_seconds` of waiting; `doing` says what the holder does.
     """
@@ -29,8 +37,10 @@ def exclusive(file: Path, *, limit_seconds: float, doing: str, error: type[Harne
             time.sleep(_POLL_SECONDS)
             os.close(descriptor)
             descriptor = _open(file, error)
+        _held.add(descriptor)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
 
 

@@ -77,6 +77,10 @@ class Sweep:
         """Wait until an epoch is over on both workers."""
         self._wait_for(lambda: sum(row["epoch"] == str(epoch) for row in self.rows("epochs.csv")) == 2)
 
+    def ended(self, role: str) -> None:
+        """Wait until no rank of the role is left."""
+        self._wait_for(lambda: not self.ranks(role))
+
     def rows(self, name: str) -> list[dict[str, str]]:
         """The rows of a table so far."""
         for table in self._directory.glob(f"results/quickstart/latest/{name}"):
@@ -145,7 +149,11 @@ def test_garbage_on_every_port_changes_nothing(tmp_path: Path) -> None:
 def test_a_killed_server_ends_the_trial_and_everybody_says_why(tmp_path: Path) -> None:
     with sweep(tmp_path, "--set", "kvstore=dist_sync", "--set", "epochs=100000") as running:
         running.trained()
+        late = running.ranks("worker")[1]
+        os.kill(late, signal.SIGSTOP)  # as one that has no processor: it wakes when all the others have ended
         os.kill(running.ranks("server")[1], signal.SIGKILL)
+        running.ended("server")
+        os.kill(late, signal.SIGCONT)
         row = running.trial()
     assert (row["status"], row["failure"]) == ("failed", "server1 on native-2: was killed by SIGKILL")
     ended = {row["role"] + row["rank"]: row["exit_code"] for row in running.rows("ranks.csv")}

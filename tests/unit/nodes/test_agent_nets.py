@@ -173,3 +173,19 @@ def test_the_lease_is_what_a_follower_renews_and_nothing_else(bench: Bench) -> N
     began = time.monotonic()
     assert bench.exit_state()["reason"] == "lease"
     assert 0.4 < time.monotonic() - began < 6
+
+
+def test_what_goes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stays", "goes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "spec.json").touch()
+    scandir = os.scandir
+
+    def slow(directory: Any) -> Any:
+        if str(directory).endswith("/goes"):
+            shutil.rmtree(directory)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    assert files.matching(tmp_path, "*/*.json") == [tmp_path / "stays/spec.json"]
+    assert files.file_bytes([tmp_path / "stays/spec.json", tmp_path / "goes/spec.json"]) == 0

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,26 @@ def test_a_lock_has_a_limit_and_survives_removal(tmp_path: Path) -> None:
         file.unlink()
     with exclusive(file, limit=1, doing="tests"):
         assert file.exists()
+
+
+def test_a_killed_holders_lock_is_kept_by_the_tool_that_it_started(tmp_path: Path) -> None:
+    file, seconds = tmp_path / "lock", 1.5
+    holder = """
+import sys
+from pathlib import Path
+from harness.virtual.host.command import run
+from harness.virtual.host.lock import exclusive
+
+with exclusive(Path(sys.argv[1]), limit=1, doing="tests"):
+    run(["sh", "-c", f"touch {sys.argv[1]}.begun; sleep {sys.argv[2]}; touch {sys.argv[1]}.ended"])
+"""
+    with subprocess.Popen([sys.executable, "-c", holder, str(file), str(seconds)]) as process:
+        while not tmp_path.joinpath("lock.begun").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    with exclusive(file, limit=30, doing="tests"):
+        assert tmp_path.joinpath("lock.ended").exists()
 
 
 def test_nodes_that_the_kernel_has_no_watches_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

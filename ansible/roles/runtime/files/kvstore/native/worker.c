@@ -36,10 +36,22 @@ int kvstore_rank(void) { return worker.rank; }
 
 int kvstore_workers(void) { return (int)worker.seat.hello.workers; }
 
-/* Nobody could go on: MXNet's threads wait for answers that will not come. */
+static int has_ended(const struct link *link) {
+    struct pollfd one = {link->fd, POLLRDHUP, 0};
+    return poll(&one, 1, 0) > 0;
+}
+
+/* Nobody could go on: MXNet's threads wait for answers that will not come. Where one ends, all soon do, and a late thread
+   sees the last of them first: so every connection that has ended is named. */
 static void lost(const char *who, const struct link *link) {
+    const char *remedy = "see its log for what ended it";
     if (worker.stopping) return;
-    complain("see its log for what ended it", "lost the connection to %s %d", who, link->rank);
+    complain(remedy, "lost the connection to %s %d", who, link->rank);
+    for (uint32_t at = 0; at <= servers(); at++) {
+        const struct link *other = at < servers() ? &worker.servers[at] : &worker.scheduler;
+        if (other == link || !has_ended(other)) continue;
+        complain(remedy, "lost the connection to %s %d", at < servers() ? "server" : "scheduler", other->rank);
+    }
     _exit(1);
 }
 
