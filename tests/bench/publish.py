@@ -56,6 +56,7 @@ class Sweep:
 def sweeps(nodes: int) -> list[Sweep]:
     """What is published, in the order in which it is measured. Pure."""
     some = ",".join(str(size) for size in _SOME_SIZES if size <= nodes)
+    ends = ("--nodes", f"1,{nodes}", "--variant", _VARIANT)
     timed = _settings(*_TIMED)
     return [
         Sweep("accuracy", DEFAULT_EXPERIMENT, ("--nodes", some), ("accuracy_by_epoch",), timed=False),
@@ -66,10 +67,15 @@ def sweeps(nodes: int) -> list[Sweep]:
             ("time", "steps", "scaling", "prediction"),
             accuracy_from="accuracy",
         ),
+        Sweep(
+            "in_turns", DEFAULT_EXPERIMENT,
+            (*ends, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", "--set", "kvstore=allreduce", *timed),
+            ("steps",),
+        ),
         Sweep("baselines", BASELINES, ("--nodes", str(nodes), *timed), ("throughput", "steps")),
         Sweep(
             "slow_board", DEFAULT_EXPERIMENT,
-            ("--nodes", f"1,{nodes}", "--variant", _VARIANT, *_settings("kvstore=allreduce,none"), *timed),
+            (*ends, *_settings("kvstore=allreduce,none"), *timed),
             ("steps",), profile="pi3-slow",
         ),
     ]  # fmt: skip
