@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.contract import wire
+from harness.experiment.catalog import bundled_programs
 from harness.paths import ANSIBLE
 
 FILES = ANSIBLE / "roles" / "runtime" / "files"
@@ -77,24 +79,45 @@ def test_nothing_is_touched_before_mxnet(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.mxnet
-@pytest.mark.parametrize(("module", "told"), [
-    ("raise ImportError('broken')", "PyYAML does not load: broken"),
-    ("__version__ = '0'\ndef safe_load(text):\n    return {}", "PyYAML reads a document wrong"),
-])  # fmt: skip
-def test_runtime_without_a_yaml_that_reads_is_not_written_down_as_good(tmp_path: Path, module: str, told: str) -> None:
+def verified(directory: Path, **modules: str) -> subprocess.CompletedProcess[str]:
+    """Verify the runtime in a directory that has these modules in place of the runtime's."""
     python = os.environ.get("HARNESS_RUNTIME_PYTHON")
     if not python:
         pytest.skip("HARNESS_RUNTIME_PYTHON names no interpreter with MXNet")
-    shutil.copy(FILES / "verify.py", tmp_path)
-    (tmp_path / "bundle.json").write_text('{"wheels": {}}', encoding="utf-8")
-    (tmp_path / "yaml.py").write_text(module, encoding="utf-8")
-    done = subprocess.run(
-        [python, "verify.py", "any"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    shutil.copy(FILES / "verify.py", directory)
+    (directory / "bundle.json").write_text('{"wheels": {}}', encoding="utf-8")
+    for name, text in modules.items():
+        (directory / f"{name}.py").write_text(text, encoding="utf-8")
+    return subprocess.run(
+        [python, "verify.py", "any"], cwd=directory, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(("name", "module", "told"), [
+    ("yaml", "raise ImportError('broken')", "PyYAML does not load: broken"),
+    ("yaml", "__version__ = '0'\ndef safe_load(text):\n    return {}", "PyYAML reads a document wrong"),
+    ("torch", "raise ImportError('broken')", "torch does not load: ImportError: broken"),
+])  # fmt: skip
+def test_runtime_with_a_module_that_fails_is_not_written_down_as_good(
+    tmp_path: Path, name: str, module: str, told: str
+) -> None:
+    done = verified(tmp_path, **{name: module})
     assert done.returncode != 0
     assert told in done.stderr
     assert not (tmp_path / "runtime.json").exists()
+
+
+@pytest.mark.mxnet
+def test_what_programs_name_as_parts_of_the_runtime_is_written_down(tmp_path: Path) -> None:
+    done = verified(tmp_path, torch="__version__ = '2.13.0+cpu'")
+    assert done.returncode == 0, done.stderr
+    state = json.loads((tmp_path / "runtime.json").read_text(encoding="utf-8"))
+    assert state["torch"] == "2.13.0+cpu"
+    needs = [
+        need for program in bundled_programs() for need in program.runtime if program.runs_in == wire.RUNTIME_DIRECTORY
+    ]
+    assert {"mxnet", "torch"} <= {need.part for need in needs} <= state.keys()
 
 
 def test_every_interpreter_gets_the_same_packages() -> None:

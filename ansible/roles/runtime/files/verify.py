@@ -3,6 +3,7 @@
 Argument: `dist` (MXNet must have its distributed store) or `any`.
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -13,6 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LOCAL_STORES = ["local", "device"]
+# What runtime_extra_wheels may bring that descriptions of programs name as a part of the runtime.
+EXTRAS = ("torch",)
 DISTRIBUTED_STORES = ["dist_sync", "dist_device_sync", "dist_async"]
 
 
@@ -42,6 +45,21 @@ def read_yaml():
     if found != {"digits": {"classes": 10, "deviation": 6.0}}:
         fail(f"PyYAML reads a document wrong, {found}", "another wheel of PyYAML")
     return yaml.__version__
+
+
+def extras():
+    """The versions of those extras that are there. Each must load, in a process of its own: libraries may not go together."""
+    found = {}
+    for name in EXTRAS:
+        if importlib.util.find_spec(name) is None:
+            continue
+        command = [sys.executable, "-c", f"import {name}; print({name}.__version__)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            told = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            fail(f"{name} does not load: {told}", "all wheels that it needs in runtime_extra_wheels, or another wheel")
+        found[name] = done.stdout.strip()
+    return found
 
 
 def try_native_store(mxnet):
@@ -107,6 +125,7 @@ def main():
         "kvstore_implementations": implementations,
         "kvstore_implementation": bundle.get("kvstore", "mxnet") if implementations else None,
         "wheels": bundle["wheels"],
+        **extras(),
     }
     scratch = HERE / "runtime.json.new"
     scratch.write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
