@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 CONTROL = "control: independent training"
 UNKNOWN = "–"  # noqa: RUF001 - a dash is meant
@@ -60,6 +61,19 @@ def count(value: float) -> str:
 def ratio(value: float) -> str:
     """A ratio with two digits after the point."""
     return UNKNOWN if math.isnan(value) else f"{value:.2f}"
+
+
+def between(low: float, high: float, show: Callable[[float], str], word: str = "to") -> str:
+    """The ends of an interval, `1.93 to 2.11`; empty where both read alike.
+
+    Of a ratio one end is open where something never was: 0 or inf. It is then `at most 5.97` or `at least 3.14`.
+    """
+    if show is ratio and (low == 0 or math.isinf(high)):
+        if low == 0:
+            return "of any size" if math.isinf(high) else f"at most {ratio(high)}"
+        return f"at least {ratio(low)}"
+    ends = show(low), show(high)
+    return "" if ends[0] == ends[1] else f"{ends[0]} {word} {ends[1]}"
 
 
 def nodes(count: float) -> str:

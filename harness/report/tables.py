@@ -125,8 +125,8 @@ def _policy_tables(analysis: Analysis, accuracy: float) -> list[Table]:
 
 
 def _estimated(value: Estimate, show: Show = text.number) -> Cell:
-    shown, low, high = (show(each) for each in (value.value, value.low, value.high))
-    return Cell(shown, f"{low} \N{HORIZONTAL ELLIPSIS} {high}" if value.has_interval and low != high else "")
+    ends = text.between(value.low, value.high, show, "\N{HORIZONTAL ELLIPSIS}") if value.has_interval else ""
+    return Cell(show(value.value), ends)
 
 
 def _goal_table(analysis: Analysis, title: str, accuracies: Sequence[float], *, details: bool) -> Table:

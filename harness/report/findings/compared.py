@@ -63,5 +63,5 @@ def _times(best: _Rate, others: list[_Rate]) -> str:
 
 def spread(estimate: Estimate, show: Callable[[float], str]) -> str:
     """` (95%: 1.93 to 2.11)`; empty where there is no interval, or one that reads as the value does."""
-    low, high = show(estimate.low), show(estimate.high)
-    return "" if not estimate.has_interval or low == high else f" (95%: {low} to {high})"
+    ends = text.between(estimate.low, estimate.high, show) if estimate.has_interval else ""
+    return f" (95%: {ends})" if ends else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 
 import pandas as pd
@@ -159,6 +160,16 @@ def again(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 )
 def test_durations(value: float, shown: str) -> None:
     assert text.seconds(value) == shown
+
+
+def test_an_end_of_a_ratio_that_is_open_is_said_to_be() -> None:
+    assert text.between(1.93, 2.114, text.ratio) == "1.93 to 2.11"
+    assert text.between(2.111, 2.114, text.ratio) == ""
+    assert text.between(3.14, math.inf, text.ratio) == "at least 3.14"
+    assert text.between(0.0, 5.97, text.ratio) == "at most 5.97"
+    assert text.between(0.0, math.inf, text.ratio) == "of any size"
+    assert text.between(17.7, math.inf, text.number, "...") == "17.7 ... never"
+    assert text.between(0.0, 0.05, text.percent) == f"{text.percent(0.0)} to {text.percent(0.05)}"
 
 
 def test_what_is_not_known_is_a_dash() -> None:
