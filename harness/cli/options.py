@@ -154,6 +154,16 @@ Telemetry = Annotated[
     typer.Option(min=0, callback=finite, metavar="SECONDS", help="Between samples of a node's health; 0 for none."),
 ]
 
+# --- the page of a run that goes on ---
+
+LivePort = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=1, max=65535, metavar="PORT", help="The live page's port on 127.0.0.1.", show_default="a free one"
+    ),
+]
+OpenBrowser = Annotated[bool, typer.Option("--open", help="Open the live page in a browser here.")]
+
 # --- what is printed ---
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -43,6 +43,9 @@ SECTIONS = {
         "cluster": Verb("nodes.cluster", "Virtual Raspberry Pi clusters on this machine (root, Linux)."),
     },
     "Results": {
+        "watch": Verb(
+            "results.watch", "Show a run on a page that follows it while it goes on: progress, nodes, accuracy, logs."
+        ),
         "report": Verb(
             "results.report", "Make a run's report.html and figures again, from its CSV files and manifest."
         ),

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
-
 INK = "#22262b"
 MUTED = "#6b7280"
 GRID = "#e3e6ea"
@@ -115,6 +112,12 @@ def dark_colours(sizes: int) -> dict[str, str]:
 
 
 def _sampled(count: int, ends: tuple[float, float]) -> list[str]:
+    if not count:
+        return []
+    # The page of a running sweep has no such colours, and should not load what takes half a second.
+    from matplotlib import colormaps  # noqa: PLC0415
+    from matplotlib.colors import to_hex  # noqa: PLC0415
+
     first, last = ends
     steps = max(count - 1, 1)
     # One size alone is drawn as the largest would be.

@@ -14,6 +14,7 @@ from harness.analysis.analysis import Analysis
 from harness.analysis.measures import speedup_basis
 from harness.analysis.series import show_value
 from harness.display import style, text
+from harness.display.stylesheet import stylesheet
 from harness.report import findings, svg
 from harness.report.drawings import basis
 from harness.report.figures import FigureFile
@@ -36,8 +37,7 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
     environment.filters["unbroken"] = unbroken
     return environment.get_template("page.html.j2").render(
         facts=analysis.facts,
-        light=Markup(svg.variables(themed, dark=False)),  # noqa: S704 - colours of ours
-        dark=Markup(svg.variables(themed, dark=True)),  # noqa: S704 - colours of ours
+        stylesheet=Markup(stylesheet(len(analysis.sizes))),  # noqa: S704 - ours
         cpu_models=analysis.cpu_models,
         goals_note=analysis.goals_note,
         goals=findings.goal_sentences(analysis),

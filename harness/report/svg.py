@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from harness.display.stylesheet import variable
+
 _PROLOGUE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 # Matplotlib's rule for `*` would hold for the whole page; the page's own style sheet has it for figures.
@@ -27,16 +29,7 @@ def inline(svg: str, name: str, themed: Mapping[str, str]) -> str:
     return "".join(_tag(piece, name, themed) if piece.startswith("<") else piece for piece in pieces).strip()
 
 
-def variables(themed: Mapping[str, str], *, dark: bool) -> str:
-    """The page's colour variables as CSS declarations, for the light or for the dark."""
-    return " ".join(f"{_variable(light)}: {other if dark else light};" for light, other in themed.items())
-
-
 def _tag(tag: str, name: str, themed: Mapping[str, str]) -> str:
     tag = _HEIGHT.sub(r"\1", _SIZE.sub(r"\1", _NAMESPACE.sub("", tag)))
     tag = _REFERENCE.sub(lambda match: f"{match[1].replace('xlink:', '')}{name}-", tag)
-    return _HEX.sub(lambda match: f"var({_variable(match[0])})" if match[0] in themed else match[0], tag)
-
-
-def _variable(colour: str) -> str:
-    return f"--c-{colour.removeprefix('#')}"
+    return _HEX.sub(lambda match: f"var({variable(match[0])})" if match[0] in themed else match[0], tag)

@@ -25,6 +25,14 @@ def open_run(path: Path) -> RunPaths:
     )
 
 
+def newest_run(results: Path) -> RunPaths:
+    """The run below a results directory that began last, of whatever experiment. Raises BadInputError where there is none."""
+    manifests = [path for path in results.glob("*/*/manifest.json") if not path.parent.is_symlink()]
+    if not manifests:
+        raise BadInputError(f"there is no run in {results}", "begin one, e.g. harness sweep quickstart, or name a run")
+    return RunPaths(max(manifests, key=lambda path: path.stat().st_mtime_ns).parent.resolve())
+
+
 def run_paths(results: Path, experiment: str, moment: datetime) -> RunPaths:
     """Where a run that begins now will lie: `results/<experiment>/<name>/`; nothing is made yet.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +31,12 @@ class Executed:
     statuses: Counter[str]
 
 
-def execute(session: Session, admitted: Admitted, results: Path) -> Executed:
+def execute(
+    session: Session, admitted: Admitted, results: Path, opened: Callable[[RunPaths], None] | None = None
+) -> Executed:
     """Run every trial, or those that the run to resume has not; a new run's directory is made below `results`.
+
+    `opened` is told where the run lies, once it is there and before its first trial.
 
     Raises BadInputError where a node is another harness's or the run cannot be written, and ResultsError where it cannot be
     written any more.
@@ -43,10 +48,12 @@ def execute(session: Session, admitted: Admitted, results: Path) -> Executed:
         for own in prepared.code.own:
             send_everywhere(session, admitted.nodes, own)
         columns = experiment.recorded_parameters(), experiment.role_names(), experiment.accuracies
-        opened = (
+        directory = (
             RunDirectory(paths, *columns) if earlier else RunDirectory.new(paths, _manifest(admitted, moment), *columns)
         )
-        with opened as directory:
+        with directory:
+            if opened is not None:
+                opened(paths)
             return Executed(paths, _run_missing(session, admitted, directory, hold))
 
 
@@ -56,7 +63,8 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
     todo = [trial for trial in prepared.trials if trial.id not in done]
     root, before = directory.paths.root, f" ({len(done)} done before)" if done else ""
     heading = f"{prepared.experiment.name}: {len(todo)} trials on {prepared.cluster.inventory} -> {root}{before}"
-    with Progress(err, todo, options.quiet, (*admitted.warnings, *directory.repaired), heading) as progress:
+    warnings, dilation = (*admitted.warnings, *directory.repaired), prepared.cluster.time_dilation
+    with Progress(err, todo, options.quiet, warnings, heading, dilation) as progress:
         launcher = Launcher(
             session, prepared.code.agent.hash, root.name, options.limits, options.telemetry_seconds, hold.check
         )

@@ -17,6 +17,7 @@ from harness.experiment.plan import Trial
 from harness.launch.launcher import Outcome
 from harness.launch.placement import Rank
 from harness.results.rows import Row
+from harness.sweep.pace import Costs, Pace, clock
 
 
 class Progress:
@@ -29,18 +30,21 @@ class Progress:
         quiet: bool = False,
         warnings: Sequence[str] = (),
         heading: str = "",
+        dilation: float = 1.0,
     ) -> None:
+        """`dilation` is the cluster's: rates are shown as they would be in real time, times left as a clock here tells them."""
         self._console = console
-        self._trials = list(trials)
         self._quiet = quiet
         self._live = (
             Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal and not quiet else None
         )
-        self._costs: dict[str, float] = {}
+        self._costs = Costs()
         self._trial: Trial | None = None
+        self._waiting = [trial.id for trial in trials]
         self._began = 0.0
-        self._epoch = 0
-        self._share = 0.0
+        self._pace = Pace(None)
+        self._workers: float | None = None
+        self._dilation = dilation
         self._warnings = warnings
         self._heading = heading
 
@@ -61,7 +65,10 @@ class Progress:
 
     def begin(self, trial: Trial, attempt: int, recovery: int = 0, finished: int = 0) -> None:
         """A trial starts, after so many epochs that are done."""
-        self._trial, self._began, self._epoch, self._share = trial, time.monotonic(), 0, 0.0
+        self._trial, self._began = trial, time.monotonic()
+        self._pace, self._workers = Pace(trial.epochs), None
+        if trial.id in self._waiting:  # what was to come before it and was not run, will not be
+            self._waiting = self._waiting[self._waiting.index(trial.id) + 1 :]
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self._show(f"starting on {trial.nodes} node{'s' if trial.nodes > 1 else ''}{again}")
         after = f", goes on after epoch {finished}" if finished else ""
@@ -74,16 +81,23 @@ class Progress:
         """A rank printed an event; one worker speaks for all, since they go in step."""
         if self._trial is None or not rank.finishes or event.number("rank") != 0:
             return
-        total = self._trial.epochs or None
+        total, now = self._trial.epochs or None, time.monotonic()
         if event.kind == wire.READY:
+            self._workers = event.number("workers")
+            self._pace.ready(now)
             self._show("training")
         elif event.kind == wire.PROGRESS:
-            steps = max(event.number("steps") or 1, 1)
-            done = (event.number("epoch") or 1) - 1 + (event.number("step") or 0) / steps
-            self._share = min(done / (total or 1), 1.0)  # a program without a parameter for epochs has one
-            self._show(f"{_of(event, total)}, step {event.values['step']}/{event.values['steps']}")
+            epoch, step, steps = (event.number(key) or 0 for key in ("epoch", "step", "steps"))
+            self._pace.progress(now, epoch, step, steps)
+            facts = [
+                _of(event, total),
+                f"step {event.values['step']}/{event.values['steps']}",
+                *self._rate(),
+                *self._rest(),
+            ]
+            self._show(", ".join(facts))
         elif event.kind == wire.EPOCH:
-            self._share = (event.number("epoch") or 0) / total if total else 0.0
+            self._pace.finished(now, event.number("epoch") or 0)
             accuracy = event.number("validation_accuracy")
             shown = f", validation accuracy {accuracy:.2%}" if accuracy is not None else ""
             text = f"{_of(event, total)} in {event.number('train_seconds') or 0:.1f} s{shown}"
@@ -93,7 +107,7 @@ class Progress:
 
     def end(self, trial: Trial, outcome: Outcome, row: Row) -> None:
         """A trial is over."""
-        self._costs[trial.id] = time.monotonic() - self._began
+        self._costs.add(trial.id, time.monotonic() - self._began)
         self._trial = None
         if outcome.status == "ok":
             rate, accuracy = row["images_per_train_second"], row["validation_accuracy"]
@@ -122,20 +136,30 @@ class Progress:
         if self._live and self._trial:
             self._live.update(Text(f"{self._trial.id}: {text}{self._left()}", style="cyan"))
 
+    def _rate(self) -> list[str]:
+        """How fast steps are made: images a second of all workers, where the batch is known."""
+        steps = self._pace.steps_per_second
+        if steps is None or self._trial is None:
+            return []
+        batch = self._trial.batch
+        images = steps * self._dilation * batch * self._workers if batch and self._workers else None
+        return [f"{steps * self._dilation:,.3g} steps/s" if images is None else f"{images:,.0f} images/s"]
+
+    def _rest(self) -> list[str]:
+        """The time left of the trial that runs, where others are to come."""
+        seconds = self._pace.seconds_left(time.monotonic())
+        return [] if seconds is None or not self._waiting else [f"{clock(seconds)} left of it"]
+
     def _left(self) -> str:
-        """The time left, from what finished trials cost; nothing while none has."""
-        if not self._costs:
-            return ""
-        mean = sum(self._costs.values()) / len(self._costs)
-        waiting = len(self._trials) - len(self._costs) - (1 if self._trial else 0)
-        seconds = waiting * mean
+        """The time left, from what finished trials cost; nothing while it is not known of all that are to come."""
+        expected = [self._costs.expected(trial) for trial in self._waiting]
         if self._trial:
-            spent = time.monotonic() - self._began
-            seconds += spent * (1 - self._share) / self._share if self._share > 0.05 else max(mean - spent, 0.0)
-        if seconds < 1 and not waiting:
+            now = time.monotonic()
+            expected.append(self._costs.rest(self._trial.id, now - self._began, self._pace.seconds_left(now)))
+        known = [seconds for seconds in expected if seconds is not None]
+        if len(known) < len(expected) or (sum(known) < 1 and not self._waiting):
             return ""
-        minutes, rest = divmod(round(seconds), 60)
-        return f"  (about {minutes}:{rest:02d} left)"
+        return f"  (about {clock(sum(known))} left)"
 
 
 def _of(event: Event, total: int | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +20,9 @@ from harness.cli.options import (
     Environment,
     ExperimentName,
     Inventory,
+    LivePort,
     NoStallTimeout,
+    OpenBrowser,
     Quiet,
     RatesFile,
     Repeats,
@@ -34,11 +38,12 @@ from harness.cli.options import (
 from harness.cli.results.report import report_on
 from harness.cli.running.plan_table import print_plan
 from harness.cli.running.rates import with_rates
-from harness.errors import EXIT_TRIALS_FAILED
+from harness.errors import EXIT_TRIALS_FAILED, BadInputError
 from harness.launch.code import code_of
 from harness.launch.limits import SILENT_SECONDS, Limits
 from harness.nodes.session import Session
 from harness.results.earlier_run import open_earlier_run
+from harness.results.run_paths import RunPaths
 from harness.sweep.admit import admit
 from harness.sweep.execute import execute
 from harness.sweep.options import Policy, RunOptions
@@ -88,12 +93,19 @@ def sweep(
     stall_timeout: StallTimeout = Limits.stall,
     no_stall_timeout: NoStallTimeout = False,
     telemetry: Telemetry = DEFAULT_TELEMETRY_SECONDS,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the run on a page on this machine's loopback while it goes on.")
+    ] = False,
+    port: LivePort = None,
+    open_browser: OpenBrowser = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment at every point of its axes and collect time and accuracy.
 
     Sizes larger than the cluster are left out unless --nodes names them.
     """
+    if not live and (port is not None or open_browser):
+        raise BadInputError("--port and --open are of the live page", "give --live too")
     declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
     cluster = find_cluster(inventory)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
@@ -105,8 +117,15 @@ def sweep(
     options = RunOptions(limits, Policy(retries, fail_fast, go_on, recover_workers), telemetry, quiet)
     earlier = open_earlier_run(resume) if resume else None
     prepared = prepare(declared, cluster, options, code_of(declared.programs().values()), rates=rates, earlier=earlier)
-    with Session(cluster) as session:
-        run = execute(session, admit(session, prepared), results)
-    report_on(run.paths)
+    with _page(port, open_browser) if live else nullcontext(None) as show:
+        with Session(cluster) as session:
+            run = execute(session, admit(session, prepared), results, show)
+        report_on(run.paths)
     if run.statuses["failed"]:
         raise typer.Exit(EXIT_TRIALS_FAILED)
+
+
+def _page(port: int | None, open_browser: bool) -> AbstractContextManager[Callable[[RunPaths], None]]:
+    from harness.cli.live_page import live_page  # noqa: PLC0415 - few sweeps need it
+
+    return live_page(port, open_browser)

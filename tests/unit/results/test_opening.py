@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInputError
-from harness.results.opening import is_being_written, make_run, open_run, run_paths
+from harness.results.opening import is_being_written, make_run, newest_run, open_run, run_paths
 from harness.results.run_directory import RunDirectory
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -51,3 +51,13 @@ def test_what_is_no_run_is_refused_with_an_example(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"no manifest\.json") as refused:
         open_run(tmp_path)
     assert "results/quickstart/latest" in refused.value.remedy
+
+
+def test_the_newest_run_is_that_which_began_last_whatever_it_is_called(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="there is no run in"):
+        newest_run(tmp_path)
+    first, second = run_paths(tmp_path, "z", MOMENT.replace(second=9)), run_paths(tmp_path, "a", MOMENT)
+    for seconds, paths in enumerate((first, second)):
+        make_run(paths, {})
+        os.utime(paths.manifest, (seconds, seconds))
+    assert newest_run(tmp_path).root == second.root.resolve()
