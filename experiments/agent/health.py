@@ -59,7 +59,9 @@ def probe(request: Json) -> Json:
             path.parent.name: read_json(path) for path in matching(root, f"{wire.RUNTIMES_DIRECTORY}/*/runtime.json")
         },
         "data": {
-            path.name: {"wrong": wrong_files(path)} for path in matching(root / wire.DATA_DIRECTORY, "*") if path.is_dir()
+            path.name: {"wrong": wrong_files(path)}
+            for path in matching(root / wire.DATA_DIRECTORY, "*")
+            if path.is_dir()
         },
         "cpu": cpu.described(),
         "throttled": throttled(),

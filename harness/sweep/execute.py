@@ -56,7 +56,9 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
     todo = [trial for trial in prepared.trials if trial.id not in done]
     root, before = directory.paths.root, f" ({len(done)} done before)" if done else ""
     heading = f"{prepared.experiment.name}: {len(todo)} trials on {prepared.cluster.inventory} -> {root}{before}"
-    with Progress(err, todo, options.quiet, (*admitted.warnings, *directory.repaired), heading) as progress:
+    with Progress(
+        err, todo, options.quiet, (*admitted.warnings, *directory.repaired), heading, prepared.cluster
+    ) as progress:
         launcher = Launcher(
             session, prepared.code.agent.hash, root.name, options.limits, options.telemetry_seconds, hold.check
         )

@@ -14,6 +14,7 @@ from harness.cli.options import (
     DEFAULT_EXPERIMENT,
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
+    Dashboard,
     DryRun,
     Environment,
     ExperimentName,
@@ -35,6 +36,7 @@ from harness.cli.results.report import report_on
 from harness.cli.running.plan_table import print_plan
 from harness.cli.running.rates import with_rates
 from harness.errors import EXIT_TRIALS_FAILED
+from harness.experiment.overrides import with_dashboard
 from harness.launch.code import code_of
 from harness.launch.limits import SILENT_SECONDS, Limits
 from harness.nodes.session import Session
@@ -88,6 +90,7 @@ def sweep(
     stall_timeout: StallTimeout = Limits.stall,
     no_stall_timeout: NoStallTimeout = False,
     telemetry: Telemetry = DEFAULT_TELEMETRY_SECONDS,
+    dashboard: Dashboard = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment at every point of its axes and collect time and accuracy.
@@ -95,6 +98,8 @@ def sweep(
     Sizes larger than the cluster are left out unless --nodes names them.
     """
     declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
+    if dashboard:
+        declared = with_dashboard(declared)
     cluster = find_cluster(inventory)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
     if dry_run:
