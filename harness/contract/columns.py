@@ -200,7 +200,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("bytes_received", "bytes", "Since the ranks were started or the connection was made anew."),
         Column("tasks_done", "count", "Independent tasks that the node's workers have ended; empty where none says it."),
         Column("tasks_in_flight", "count", "Tasks that they have begun or that wait there."),
-        Column("task_bytes_sent", "bytes", "Results and other data that they have sent to the driver and to each other."),
+        Column("task_bytes_sent", "bytes", "Results and other data that they have sent, as Dask estimates their size."),
     ),
     "rates.csv": (
         _NODE,

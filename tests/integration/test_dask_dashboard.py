@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from dask_nodes import Nodes, listening, nothing_is_left, pids, ranks, running
+from dask_nodes import Nodes, listening, nothing_is_left, ranks, running
 
 from harness.contract import wire
 
@@ -18,8 +18,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, dask_root: Path) -> Nodes:
     return Nodes(tmp_path_factory.mktemp("pages"), dask_root)
 
 
-def test_the_dashboard_is_on_the_loopback_address_and_for_its_own_pages_alone(nodes: Nodes) -> None:
-    with running(nodes, "pages", "forest.py", 1, "--dashboard -q", trees=1_000_000, via="batches"):
+def test_the_dashboard_is_on_the_loopback_address_alone_and_the_report_is_kept(nodes: Nodes) -> None:
+    options = "--dashboard -q --set performance_report=true"
+    with running(nodes, "pages", "forest.py", 1, options, trees=2500, via="batches") as wait:
         (record,) = [
             json.loads(line)
             for path in nodes.directory.glob("results/pages/latest/trials/*/events.jsonl")
@@ -35,6 +36,15 @@ def test_the_dashboard_is_on_the_loopback_address_and_for_its_own_pages_alone(no
         assert not any(host == "127.0.0.1" for host, _ in listening(ranks(nodes, "worker")[0]))
         assert b" 101 " in upgraded(port, f"http://localhost:{port}")
         assert b" 403 " in upgraded(port, "http://another.example")
+        code, said = wait()
+    assert code == 0, said
+    assert f"n01-r1: dashboard: http://127.0.0.1:{port}/status\n" in said
+    (report,) = nodes.directory.glob("results/pages/latest/trials/*/performance_report.html")
+    assert report.stat().st_size <= wire.FILE_LIMIT_BYTES
+    text = report.read_text(encoding="utf-8")
+    assert "Dask Performance Report" in text
+    assert "batch" in text  # the tasks' own name
+    assert '<script type="text/javascript" src="http' not in text  # it opens without a network
     assert nothing_is_left(nodes)
 
 
@@ -50,23 +60,6 @@ def upgraded(port: int, origin: str) -> bytes:
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(request.encode("ascii"))
         return connection.recv(4096).partition(b"\r\n")[0]
-
-
-def test_nobody_listens_for_browsers_unless_asked_and_the_report_is_kept_where_asked(nodes: Nodes) -> None:
-    with running(nodes, "report", "forest.py", 1, trees=1200, via="batches", performance_report=True) as wait:
-        for role in ("scheduler", "worker", "driver"):
-            for pid in pids(nodes, role, 0):
-                assert not [host for host, _ in listening(pid) if host in ("127.0.0.1", "0.0.0.0")]  # noqa: S104
-        code, said = wait()
-    assert code == 0, said
-    assert "dashboard" not in said
-    (report,) = nodes.directory.glob("results/report/latest/trials/*/performance_report.html")
-    assert report.stat().st_size <= wire.FILE_LIMIT_BYTES
-    text = report.read_text(encoding="utf-8")
-    assert "Dask Performance Report" in text
-    assert "batch" in text  # the tasks' own name
-    assert "cdn.bokeh.org/bokeh/release" not in text.partition("<body")[0]
-    assert nothing_is_left(nodes)
 
 
 @pytest.mark.parametrize("asked", ["--dashboard", "--set performance_report=true"])

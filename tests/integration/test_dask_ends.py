@@ -81,7 +81,7 @@ def test_a_node_that_comes_late_takes_work_and_telemetry_has_the_tasks(nodes: No
         done = [int(row["tasks_done"]) for row in told]
         assert done == sorted(done)
         assert done[-1] > 0
-        assert int(told[-1]["task_bytes_sent"]) > 0
+        assert int(told[-1]["task_bytes_sent"]) > 5_000  # a few trees
         assert max(int(row["tasks_in_flight"]) for row in told) > 0
     assert nothing_is_left(nodes)
 
@@ -113,7 +113,7 @@ def test_the_last_lines_of_a_driver_that_raises_are_shown(nodes: Nodes, faulty: 
 
 
 def test_a_lost_scheduler_ends_the_trial(nodes: Nodes) -> None:
-    with running(nodes, "headless", "forest.py", 2, trees=1_000_000, via="batches") as wait:
+    with running(nodes, "headless", "forest.py", 1, trees=1_000_000, via="batches") as wait:
         os.kill(ranks(nodes, "scheduler")[0], signal.SIGKILL)
         began = time.monotonic()
         code, said = wait()

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from dask_nodes import Nodes, nothing_is_left, ranks, running
+from dask_nodes import Nodes, listening, nothing_is_left, pids, ranks, running
 
 from harness.paths import EXPERIMENTS
 
@@ -106,6 +106,9 @@ def test_who_has_not_the_trials_certificate_is_refused(nodes: Nodes, tmp_path: P
         assert connect("tcp", other).startswith("refused")
         assert connect("tls", other).startswith("refused")
         assert connect("tls", ours) == "connected 1"
+        # Nobody asked for the dashboard, so nothing listens but at the node's own address.
+        serving = [pid for role in ("scheduler", "worker", "driver") for pid in pids(nodes, role, 0)]
+        assert {host for pid in serving for host, _ in listening(pid)} == {"127.0.37.1"}
     assert nothing_is_left(nodes)
 
 
