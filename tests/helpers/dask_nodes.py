@@ -65,7 +65,7 @@ def processes(nodes: Nodes) -> Iterator[tuple[int, dict[str, str], list[str]]]:
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             text = dict(line.split("=", 1) for line in path.read_text(errors="replace").split("\0") if "=" in line)
-            words = (path.parent / "cmdline").read_text().split("\0")
+            words = (path.parent / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
         if text.get("HARNESS_DATA") == f"{nodes.root}/data":

@@ -29,7 +29,7 @@ class Unfit(RandomForestClassifier):
     def score(self, *arguments, **more):
         raise RuntimeError("the driver's own fault")
 """
-TREES = 600
+TREES = 2500
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_node_that_comes_late_takes_work_and_telemetry_has_the_tasks(nodes: No
         assert done == sorted(done)
         assert done[-1] > 0
         assert int(told[-1]["task_bytes_sent"]) > 5_000  # a few trees
-        assert max(int(row["tasks_in_flight"]) for row in told) > 0
+    assert max(int(row["tasks_in_flight"] or 0) for row in samples) > 0
     assert nothing_is_left(nodes)
 
 
