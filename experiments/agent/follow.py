@@ -8,6 +8,7 @@ import select
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
 
@@ -34,11 +35,12 @@ class Followed:
     It is looked at several times a second beside a training that is measured: a look is two system calls.
     """
 
-    def __init__(self, directory: Path, offset: int, checkpoint: str | None = None) -> None:
+    def __init__(self, directory: Path, offset: int, checkpoint: str | None = None, files: Sequence[str] = ()) -> None:
         self.directory = directory
         self.offset = offset
         self.ended = False
         self._checkpoint = str(directory / checkpoint) if checkpoint else None
+        self._files = files
         self._sent: tuple[int, int] | None = None
         self._exit = str(directory / "exit.json")
         self._output = -1
@@ -57,6 +59,7 @@ class Followed:
             self.offset += len(data)
         elif self._state:
             self.forward_checkpoint()
+            self._forward_files()
             ended = self._state.pop("ended_monotonic", None)
             ago = time.monotonic() - ended if ended is not None else 0.0
             send({"frame": wire.EXIT_FRAME, "rank": self.directory.name, "seconds_ago": ago, **self._state})
@@ -77,6 +80,19 @@ class Followed:
                 data = file.read(wire.CHECKPOINT_LIMIT_BYTES)
             self._sent = version
             send({"frame": wire.CHECKPOINT_FRAME, "rank": self.directory.name}, data)
+
+    def _forward_files(self) -> None:
+        """Send the files that the rank was to leave, those that are there; of one that is too large only its size."""
+        for name in self._files:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(self.directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                with os.fdopen(descriptor, "rb") as file:
+                    found = os.fstat(file.fileno())
+                    if not S_ISREG(found.st_mode):
+                        continue
+                    data = file.read(wire.FILE_LIMIT_BYTES) if found.st_size <= wire.FILE_LIMIT_BYTES else b""
+                frame = {"frame": wire.FILE_FRAME, "rank": self.directory.name, "name": name, "size": found.st_size}
+                send(frame, data)
 
     def is_stopped(self) -> bool:
         """Whether the rank's process lives but was stopped (SIGSTOP): nothing but a look at it tells."""
@@ -128,8 +144,9 @@ def follow(request: Json) -> None:
     base = trial_directory(request)
     checkpoint = (request.get("checkpoint") or {}).get("file")
     keeps = (request.get("checkpoint") or {}).get("ranks", ())
+    left: dict[str, Sequence[str]] = request.get("files") or {}
     ranks = [
-        Followed(base / name, offset, checkpoint if name in keeps else None)
+        Followed(base / name, offset, checkpoint if name in keeps else None, left.get(name, ()))
         for name, offset in request["offsets"].items()
     ]
     telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))

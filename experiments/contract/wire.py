@@ -54,6 +54,7 @@ CPU_BEHIND: Final = "cpu_behind_seconds"
 STARTED_FRAME: Final = "started"
 OUTPUT_FRAME: Final = "output"
 CHECKPOINT_FRAME: Final = "checkpoint"
+FILE_FRAME: Final = "left_file"
 EXIT_FRAME: Final = "exit"
 BEAT_FRAME: Final = "beat"
 TELEMETRY_FRAME: Final = "telemetry"
@@ -63,8 +64,8 @@ REFUSED_FRAME: Final = "refused"
 ERROR_FRAME: Final = "error"
 
 FRAME_KINDS: Final = (
-    STARTED_FRAME, OUTPUT_FRAME, CHECKPOINT_FRAME, EXIT_FRAME, BEAT_FRAME, TELEMETRY_FRAME, LISTENING_FRAME, HELD_FRAME,
-    REFUSED_FRAME, ERROR_FRAME,
+    STARTED_FRAME, OUTPUT_FRAME, CHECKPOINT_FRAME, FILE_FRAME, EXIT_FRAME, BEAT_FRAME, TELEMETRY_FRAME, LISTENING_FRAME,
+    HELD_FRAME, REFUSED_FRAME, ERROR_FRAME,
 )  # fmt: skip
 
 FRAME_LIMIT_BYTES: Final = 8 << 20
@@ -75,6 +76,9 @@ CHUNK_BYTES: Final = 1 << 18
 
 CHECKPOINT_LIMIT_BYTES: Final = FRAME_LIMIT_BYTES
 """A larger checkpoint is not fetched."""
+
+FILE_LIMIT_BYTES: Final = FRAME_LIMIT_BYTES
+"""Nor is a larger file that a rank left for the run directory."""
 
 # --- how a rank ended: `reason` of an `exit` frame ---
 
@@ -125,6 +129,11 @@ WINDOW: Final = "window"
 VOLUNTEERS: Final = "volunteers"
 """Kinds of some programs, in no CSV file, that the report draws: see docs/reference/ranks.md."""
 
+TASKS: Final = "tasks"
+"""What a worker has done of independent tasks so far: TASK_KEYS beside `rank`."""
+DASHBOARD: Final = "dashboard"
+"""A web server listens on the loopback address of the rank's node: `port`, and `path` of its first page."""
+
 EVENT_KINDS: Final = (READY, PROGRESS, EPOCH, CHECKPOINT, DONE, ERROR)
 
 PHASES: Final = ("data", "forward", "backward", "push", "wait", "pull", "update")
@@ -136,6 +145,9 @@ TRAFFIC_KEYS: Final = ("bytes_sent", "bytes_received", "packets_sent", "packets_
 
 WORK_KEYS: Final = ("best_seconds", "result_bytes", "redone")
 """Of work that is many independent items: how well it was shared, and what it moved."""
+
+TASK_KEYS: Final = ("tasks_done", "tasks_in_flight", "task_bytes_sent")
+"""Each is a column of telemetry.csv."""
 
 EPOCH_KEYS: Final = (
     "epoch", "steps", "images", "train_seconds", "validation_seconds", *PHASE_KEYS, "cpu_seconds", "learning_rate",

@@ -53,11 +53,11 @@ def _run(role: str, options: Mapping[str, Any], make: Callable[[Mapping[str, Any
     if role in (SCHEDULER, WORKER, DRIVER):
         serving.configure()
     if role == SCHEDULER:
-        serving.schedule("" if via == BATCHES else make(options).module)
+        serving.schedule("" if via == BATCHES else make(options).module, bool(options.get("serve_dashboard")))
     elif role == WORKER:
         _work(make(options), options.get("pool") or (_PROCESSES if via == BATCHES else "threads"))
     elif role == DRIVER:
-        _drive(make(options), via)
+        _drive(make(options), via, bool(options.get("performance_report")))
     else:
         _train(make(options), SERIAL if via in CLUSTERED else via)
 
@@ -73,7 +73,7 @@ def _work(job: Job, kind: str) -> None:
     serving.work(warmed(count, job.module, job.preparation(), "distributed"))
 
 
-def _drive(job: Job, via: str) -> None:
+def _drive(job: Job, via: str, with_report: bool) -> None:
     """Be the rank that has the work done by Dask's workers."""
     job.check()
     job.require_memory(1)
@@ -81,17 +81,18 @@ def _drive(job: Job, via: str) -> None:
     with serving.connected() as client:
         emit(wire.READY, rank=0)
         serving.wait_for_workers(client)
-        client.run(serving.begin_part)
-        measured = Measured()
         crew = DaskCrew(client, job.work()) if via == BATCHES else None
-        try:
-            result, summary = result_of(job, via, 0, crew)
-        except NoWorkersError as error:
-            raise ProgramError(str(error), "look into the workers' logs, and allow fewer to be lost") from None
-        finally:
-            if crew:
-                crew.dismiss()
-        values = measured.done()
+        with serving.reported(with_report):
+            client.run(serving.begin_part)
+            measured = Measured()
+            try:
+                result, summary = result_of(job, via, 0, crew)
+            except NoWorkersError as error:
+                raise ProgramError(str(error), "look into the workers' logs, and allow fewer to be lost") from None
+            finally:
+                if crew:
+                    crew.dismiss()
+            values = measured.done()
         items = summary.items if summary else None
         there = client.run(serving.end_part, items, summary.bytes if summary else None, on_error="ignore")
     if summary:

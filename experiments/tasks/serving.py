@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from concurrent.futures import Executor
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from training import trial
 from training.errors import ProgramError
 from training.reporting.events import emit
 
+from .batches.crews import Processes
 from .reports import Measured, alive, say_epoch
 
 # An idle worker costs less than 1% of a slow core: nothing that looks often, and no second process that guards it.
@@ -29,14 +32,33 @@ _QUIET = {
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.comm.timeouts.connect": "60s",
+    # So many tasks are in a performance report: it stays below what the harness keeps.
+    "distributed.scheduler.dashboard.tasks.task-stream-length": 10_000,
 }
+_LOOPBACK = "127.0.0.1"
+_DASHBOARD_PORTS = range(8787, 8797)
+"""It takes the first that is free; Dask's own is the first."""
+_TASKS_SECONDS = 2.0
+"""Between two `tasks` events of a worker that has tasks."""
+
+
+class PoolLostError(Exception):
+    """A worker can do no more work."""
 
 
 def configure() -> None:
     """Settings of every rank."""
     import dask
 
-    dask.config.set({**_QUIET, "temporary-directory": str(Path.cwd())})  # which is the rank's own
+    # Pages of other sites that the user's browser has open may not read the dashboard.
+    origins = [f"{host}:{port}" for host in (_LOOPBACK, "localhost") for port in _DASHBOARD_PORTS]
+    dask.config.set(
+        {
+            **_QUIET,
+            "temporary-directory": str(Path.cwd()),  # which is the rank's own
+            "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin": origins,
+        }
+    )
 
 
 def cores(environment: Mapping[str, str] = os.environ) -> int:
@@ -44,8 +66,10 @@ def cores(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get(wire.CORES) or os.cpu_count() or 1)
 
 
-def schedule(preload: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Be the scheduler until stopped. Raises ProgramError where its port is taken.
+def schedule(preload: str, dashboard: bool, environment: Mapping[str, str] = os.environ) -> None:
+    """Be the scheduler until stopped; with its web pages, at the node's loopback address alone, where `dashboard` says so.
+
+    Raises ProgramError where its port is taken.
 
     It unpickles what clients send: a module that tasks are of, `preload`, is better there before somebody waits for it.
     """
@@ -54,23 +78,38 @@ def schedule(preload: str, environment: Mapping[str, str] = os.environ) -> None:
     if preload:
         import_module(preload)
     host, port = _address(environment["DASK_SCHEDULER_ADDRESS"])
+    pages = _free_port() if dashboard else 0
 
     async def serve() -> None:
         try:
-            scheduler = await Scheduler(host=host, port=port, protocol="tls", dashboard_address="127.0.0.1:0")
+            scheduler = await Scheduler(
+                host=host,
+                port=port,
+                protocol="tls",
+                dashboard=dashboard,
+                dashboard_address=f"{_LOOPBACK}:{pages}",
+            )
         except (OSError, RuntimeError) as error:  # distributed wraps the one in the other
             cause = error.__cause__ or error
             raise ProgramError(
                 f"the scheduler cannot listen at {host}:{port}: {cause}", "another cluster_port in the inventory"
             ) from None
+        if dashboard:
+            emit(wire.DASHBOARD, rank=trial.rank(environment), port=scheduler.http_server.port, path="/status")
+        else:
+            scheduler.http_server.stop()  # distributed always has one
         emit(wire.READY, rank=trial.rank(environment))
         await scheduler.finished()
 
     asyncio.run(serve())
 
 
-def work(executor: Executor | None, environment: Mapping[str, str] = os.environ) -> None:
-    """Be a worker until stopped; tasks run in `executor`, in threads without one."""
+def work(executor: Processes | None, environment: Mapping[str, str] = os.environ) -> None:
+    """Be a worker until stopped; tasks run in `executor`, in threads without one.
+
+    Raises PoolLostError where one of the executor's processes was killed: nobody starts it again, so that what kills it every
+    time does not go on for ever.
+    """
     from distributed import Worker
 
     memory = environment.get(wire.MEMORY_BYTES)
@@ -83,13 +122,39 @@ def work(executor: Executor | None, environment: Mapping[str, str] = os.environ)
             nthreads=cores(environment),
             memory_limit=int(memory) if memory else 0,
             executor=executor,
-            dashboard_address="127.0.0.1:0",
+            dashboard=False,
+            dashboard_address=f"{_LOOPBACK}:0",
         )
+        worker.http_server.stop()
         worker.measured = Measured()
+        broken = asyncio.Event()
+        if executor:
+            loop = asyncio.get_running_loop()
+            executor.on_broken = partial(loop.call_soon_threadsafe, broken.set)
         emit(wire.READY, rank=trial.rank(environment))
-        await worker.finished()
+        saying, *ends = map(asyncio.ensure_future, (_say_tasks(worker), worker.finished(), broken.wait()))
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        saying.cancel()
+        if broken.is_set():
+            raise PoolLostError("one of its processes was killed, as the kernel does where memory runs out")
 
     asyncio.run(serve())
+
+
+async def _say_tasks(worker: Any) -> None:
+    """A `tasks` event now and then, while there is something new to say."""
+    before: tuple[int, ...] = (0, 0, 0)
+    while True:
+        await asyncio.sleep(_TASKS_SECONDS)
+        state = worker.state
+        now = (
+            state.executed_count,
+            state.executing_count + len(state.ready) + len(state.constrained),
+            worker.transfer_outgoing_bytes_total,
+        )
+        if now != before:
+            before = now
+            emit(wire.TASKS, rank=trial.rank(), **dict(zip(wire.TASK_KEYS, now, strict=True)))
 
 
 def begin_part(dask_worker: Any) -> None:
@@ -106,6 +171,27 @@ def end_part(items: Mapping[str, int] | None, sent: Mapping[str, int] | None, da
     if sent is not None:
         values["result_bytes"] = sent.get(dask_worker.address, 0)
     say_epoch(trial.rank() + 1, None if items is None else items.get(dask_worker.address, 0), values)
+
+
+@contextmanager
+def reported(wanted: bool) -> Iterator[None]:
+    """Where it is wanted, leave Dask's report of all tasks in the working directory. No report is no fault of the work."""
+    if not wanted:
+        yield
+        return
+    from distributed import performance_report
+
+    report = performance_report(filename=REPORT_FILE, mode="inline")  # a file that needs no network
+    report.__enter__()
+    yield
+    try:
+        with alive("writing the report of all tasks"):
+            report.__exit__(None, None, None)
+    except Exception as error:
+        print(f"there is no {REPORT_FILE}: {type(error).__name__}: {error}", flush=True)
+
+
+REPORT_FILE = "performance_report.html"
 
 
 def connected() -> Any:
@@ -135,6 +221,15 @@ def wait_for_workers(client: Any) -> None:
 
 _WORKERS_SECONDS = 240
 """Slow boards import scikit-learn for minutes."""
+
+
+def _free_port() -> int:
+    """A port of the dashboard's that nobody listens at. Raises ProgramError where there is none."""
+    for port in _DASHBOARD_PORTS:
+        with suppress(OSError), socket.create_server((_LOOPBACK, port)):
+            return port
+    first, last = _DASHBOARD_PORTS[0], _DASHBOARD_PORTS[-1]
+    raise ProgramError(f"ports {first} to {last} of this node are all taken", "do without the dashboard")
 
 
 def _address(text: str) -> tuple[str, int]:

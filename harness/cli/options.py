@@ -149,6 +149,9 @@ StallTimeout = Annotated[
 NoStallTimeout = Annotated[
     bool, typer.Option("--no-stall-timeout", help="Let ranks print nothing for as long as they like.")
 ]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Have the program serve its dashboard, and print how to reach it.")
+]
 Telemetry = Annotated[
     float,
     typer.Option(min=0, callback=finite, metavar="SECONDS", help="Between samples of a node's health; 0 for none."),

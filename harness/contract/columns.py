@@ -198,6 +198,9 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("throttled", "bits", "As vcgencmd prints them (the low four are now); empty where there is none."),
         Column("bytes_sent", "bytes", "Since the ranks were started or the connection was made anew."),
         Column("bytes_received", "bytes", "Since the ranks were started or the connection was made anew."),
+        Column("tasks_done", "count", "Independent tasks that the node's workers have ended; empty where none says it."),
+        Column("tasks_in_flight", "count", "Tasks that they have begun or that wait there."),
+        Column("task_bytes_sent", "bytes", "Results and other data that they have sent, as Dask estimates their size."),
     ),
     "rates.csv": (
         _NODE,

@@ -16,6 +16,8 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     wire.EPOCH: ("rank", "epoch", "train_seconds"),
     wire.CHECKPOINT: ("rank", "epoch", "bytes"),
     wire.DONE: ("rank",),
+    wire.TASKS: ("rank", *wire.TASK_KEYS),
+    wire.DASHBOARD: ("rank", "port"),
     wire.ERROR: (),
 }
 

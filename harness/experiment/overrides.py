@@ -52,6 +52,14 @@ def with_overrides(
     return validate(document, "command line", directory=experiment.directory)
 
 
+def with_dashboard(experiment: Experiment) -> Experiment:
+    """Have the programs of all trials serve their dashboard. Raises BadInputError where one has none."""
+    for program in experiment.programs().values():
+        if program.dashboard is None:
+            raise BadInputError(f"--dashboard: {program.name} has no dashboard", "leave it out")
+    return with_overrides(experiment, settings=[f"{experiment.program_of('').dashboard}=true"])
+
+
 def _set(experiment: Experiment, document: dict[str, Any], name: str, values: list[Any]) -> None:
     described = experiment.program_of("").parameters or {}
     if name not in experiment.parameters and name not in described:

@@ -18,6 +18,8 @@ FrameworkName = Literal["plain", "mxnet", "torch", "mpi", "dask"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PLACE = r"(each|first|controller|(host|group):[^\s:|]+)"
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(html|csv|txt|png|svg|npz)")
+"""No name that a trial's own records or logs have."""
 _PLACES = re.compile(rf"{_PLACE}(\|{_PLACE})*")
 
 
@@ -45,6 +47,16 @@ class Role(BaseModel):
         if not _PLACES.fullmatch(on):
             raise ValueError(f"'{on}' is no place: each, first, controller, host:NAME or group:NAME")
         return on
+
+
+class LeftFile(BaseModel):
+    """A file of a rank's working directory that is kept with the trial, under its own name."""
+
+    model_config = STRICT
+
+    role: str
+    """Its rank 0 leaves it."""
+    when: When = {}
 
 
 class Need(BaseModel):
@@ -89,6 +101,10 @@ class Program(BaseModel):
     """Parameters that what is learnt depends on, and how long a step takes does not."""
     alone: dict[str, Value] = {}
     control: dict[str, Value] = {}
+    dashboard: str | None = None
+    """The parameter, true or false, that has it serve a dashboard on the loopback address of a node."""
+    files: dict[str, LeftFile] = {}
+    """By name what its ranks leave for the run directory."""
     parameters: dict[str, Parameter] | None = None
 
     _name: str = PrivateAttr("")
@@ -110,6 +126,8 @@ class Program(BaseModel):
         for name, role in self.roles.items():
             if isinstance(role.count, str) and (known or {})[role.count].type != "int":
                 raise ValueError(f"roles.{name}.count: parameter '{role.count}' is no whole number")
+        if self.dashboard and (known or {})[self.dashboard].type != "bool":
+            raise ValueError(f"dashboard: parameter '{self.dashboard}' is not true or false")
         for where, values in (("alone", self.alone), ("control", self.control)):
             for name, value in values.items():
                 try:
@@ -119,7 +137,14 @@ class Program(BaseModel):
         return self
 
     def _names_are_clear(self) -> None:
-        """Raise ValueError for roles whose ranks or columns of trials.csv would have names that something else has."""
+        """Raise ValueError for names of roles and files that something else has, or that there are not."""
+        for file, left in self.files.items():
+            if not _FILE.fullmatch(file):
+                raise ValueError(
+                    f"files: '{file}' must be a plain name that ends with .html, .csv, .txt, .png, .svg or .npz"
+                )
+            if left.role not in self.roles:
+                raise ValueError(f"files.{file}: '{left.role}' is no role of this program")
         for role in self.roles:
             if {count_column(role), cpu_column(role)} & set(trial_columns((), ())):
                 raise ValueError(
@@ -134,6 +159,8 @@ class Program(BaseModel):
         found = {part: [name] for part in parts if (name := getattr(self, part)) is not None}
         found |= {"subject": list(self.subject), "untimed": list(self.untimed)}
         found |= {"alone": list(self.alone), "control": list(self.control)}
+        found["dashboard"] = [self.dashboard] if self.dashboard else []
+        found |= {f"files.{name}": list(left.when) for name, left in self.files.items()}
         for name, role in self.roles.items():
             found[f"roles.{name}"] = [*role.when, *([role.count] if isinstance(role.count, str) else [])]
         for number, need in enumerate(self.runtime):
@@ -227,6 +254,12 @@ class Program(BaseModel):
             return role.count
         count = self.effective(values).get(role.count)
         return count if isinstance(count, int) else None
+
+    def files_of(self, values: Mapping[str, Value]) -> dict[str, tuple[str, ...]]:
+        """By role the files that its rank 0 leaves in a trial with these values."""
+        effective = self.effective(values)
+        left = [(each.role, name) for name, each in self.files.items() if applies(each.when, effective)]
+        return {role: tuple(name for owner, name in left if owner == role) for role, _ in left}
 
     def needs_of(self, values: Mapping[str, Value]) -> list[Need]:
         """The parts of a runtime that a trial with these values needs."""

@@ -22,6 +22,8 @@ START_REPLY_SECONDS = 45.0
 RENEWALS = 8
 # Nothing that a node tells of took longer: 30 years.
 LONGEST_SECONDS = 1e9
+# Nor is a file of theirs as large: a petabyte.
+LARGEST_FILE_BYTES = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class Follower(threading.Thread):
             "ranks", ()
         ):
             raise AgentError(f"its agent sent a checkpoint of {frame.get('rank')!r}, which nobody asked for")
+        if kind == wire.FILE_FRAME and not self._asked_for(frame):
+            raise AgentError(f"its agent sent file {str(frame.get('name'))[:80]!r}, which nobody asked for")
         if kind == wire.OUTPUT_FRAME and frame.get("offset") != self._offsets[frame["rank"]]:
             raise AgentError(f"its agent sent output of {frame['rank']} from byte {frame.get('offset')!r}")
         if kind == wire.EXIT_FRAME and not is_exit(frame):
@@ -203,6 +207,12 @@ class Follower(threading.Thread):
             raise AgentError(f"its agent saw what is no rank of this node stopped: {str(frame)[:200]}")
         if kind == wire.STARTED_FRAME and not self._are_ours(frame.get("failed"), dict):
             raise AgentError(f"its agent started what is no rank of this node: {str(frame)[:200]}")
+
+    def _asked_for(self, frame: Json) -> bool:
+        """Whether a rank was to leave a file of this name, and its size is one."""
+        files = (self._request.get("files") or {}).get(frame.get("rank"), ())
+        size = frame.get("size")
+        return frame.get("name") in files and isinstance(size, int) and 0 <= size < LARGEST_FILE_BYTES
 
     def _are_ours(self, names: object, kind: type[list[str]] | type[dict[str, str]]) -> bool:
         """Whether these are names of ranks of this node, in a list or a dictionary."""

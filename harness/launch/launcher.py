@@ -150,6 +150,7 @@ class Launcher:
                 }
                 for rank in ranks
             ],
+            "files": {rank.name: list(rank.leaves) for rank in ranks if rank.leaves},
             "directory": directory,
             "lease_seconds": self._limits.lease,
             "time_limit_seconds": self._limits.time,

@@ -32,6 +32,8 @@ class Rank:
     environment: Mapping[str, str | None] = field(repr=False)  # holds the trial's token
     declared: Role = field(default_factory=Role)
     """What its role is declared to be."""
+    leaves: tuple[str, ...] = ()
+    """Files of its working directory that are kept with the trial."""
 
     @property
     def name(self) -> str:
@@ -134,7 +136,13 @@ def place_trial(
         token=token,
         code=code.agent,
     )
-    return replace(placement, batch_sizes=sizes)
+    return replace(placement, batch_sizes=sizes, ranks=tuple(_leaving(rank, trial) for rank in placement.ranks))
+
+
+def _leaving(rank: Rank, trial: Trial) -> Rank:
+    """A rank with the files that it leaves: those of its role, where it is the first of it."""
+    names = trial.program.files_of(trial.parameters).get(rank.role, ())
+    return replace(rank, leaves=names) if names and rank.number == 0 else rank
 
 
 def interpreter(node: Node, environment: str) -> str:

@@ -55,6 +55,9 @@ class Observer(Protocol):
     def event(self, rank: Rank, event: Event) -> None:
         """An event that a rank printed."""
 
+    def file(self, rank: Rank, name: str, data: bytes) -> None:
+        """A file that a rank left for the run directory, whole."""
+
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
         """A sample of a node's health."""
 
@@ -150,7 +153,11 @@ class RunningTrial:
                 self.watch.take_lost(message.node.name, message.trouble)
             else:
                 self.warn(f"{message.node.name}: {message.trouble}")
-            return True
+        else:
+            self._take_frame(message)
+        return True
+
+    def _take_frame(self, message: Message) -> None:
         frame = message.frame
         kind = frame.get("frame")
         if kind == wire.OUTPUT_FRAME:
@@ -167,9 +174,19 @@ class RunningTrial:
             self.watch.take_stopped(message.followed, message.followed.intersection(frame.get("stopped", ())))
         elif kind == wire.CHECKPOINT_FRAME and self.keeping:
             self.keeping.take(self.watch.ranks[frame["rank"]], message.payload)
+        elif kind == wire.FILE_FRAME:
+            self._take_file(frame, message.payload)
         elif kind == wire.TELEMETRY_FRAME:
             self.observer.telemetry(message.node, _sample(frame))
-        return True
+
+    def _take_file(self, frame: Json, data: bytes) -> None:
+        """Hand on what a rank left; of what is too large there is only the size."""
+        rank, name, size = self.watch.ranks[frame["rank"]], str(frame["name"]), frame["size"]
+        if size > wire.FILE_LIMIT_BYTES:
+            most = f"files of more than {wire.FILE_LIMIT_BYTES >> 20} MiB are not kept"
+            self.warn(f"{rank.name} on {rank.node.name}: {name} has {size / (1 << 20):.1f} MiB; {most}")
+        else:
+            self.observer.file(rank, name, data)
 
     def _tell_losses(self) -> None:
         """Warn once of every rank that the trial goes on without."""

@@ -157,7 +157,7 @@ class Watch:
             # As with failures: how ranks that serve end once the others are done is no matter.
             if name in self.finishing or not self.finished:
                 how = describe_exit(self.exits[name]) if name in self.exits else self.lost_nodes[node]
-                found[name] = f"{name} on {node}: {how}"
+                found[name] = str(self._blame(name, how))
         return found
 
     def failure(self, now: float) -> Failure | None:

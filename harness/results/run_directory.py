@@ -165,6 +165,10 @@ class RunDirectory:
         """Append to a rank's log."""
         append(self.paths.rank_log(trial, rank), data)
 
+    def file(self, trial: str, name: str, data: bytes) -> None:
+        """Keep a file that a rank left; `name` is one that the program's description names."""
+        write_atomically(self.paths.trial(trial) / name, data)
+
     def event(self, trial: str, record: Mapping[str, Any]) -> None:
         """Append to a trial's raw events."""
         append(self.paths.trial_events(trial), json.dumps(record).encode() + b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,8 +17,12 @@ from harness.contract.events import Event
 from harness.experiment.plan import Trial
 from harness.launch.launcher import Outcome
 from harness.launch.placement import Rank
+from harness.nodes.connection.tunnel import tunnel
+from harness.nodes.inventory import Cluster, Node
 from harness.results.rows import Row
 from harness.sweep.pace import Costs, Pace, clock
+
+_PATH = re.compile(r"/[A-Za-z0-9_./-]{0,100}")
 
 
 class Progress:
@@ -31,6 +36,7 @@ class Progress:
         warnings: Sequence[str] = (),
         heading: str = "",
         dilation: float = 1.0,
+        cluster: Cluster | None = None,
     ) -> None:
         """`dilation` is the cluster's: rates are shown as they would be in real time, times left as a clock here tells them."""
         self._console = console
@@ -47,6 +53,7 @@ class Progress:
         self._dilation = dilation
         self._warnings = warnings
         self._heading = heading
+        self._namespace = cluster.network_namespace if cluster else None
 
     def __enter__(self) -> Progress:
         if self._heading:
@@ -79,6 +86,8 @@ class Progress:
 
     def event(self, rank: Rank, event: Event) -> None:
         """A rank printed an event; one worker speaks for all, since they go in step."""
+        if self._trial and event.kind == wire.DASHBOARD:
+            self._say_where(self._trial, rank.node, event)
         if self._trial is None or not rank.finishes or event.number("rank") != 0:
             return
         total, now = self._trial.epochs or None, time.monotonic()
@@ -126,6 +135,16 @@ class Progress:
     def warning(self, text: str) -> None:
         """Something the user should know."""
         self._console.print(Text(visible(f"warning: {text}")), style="yellow")
+
+    def _say_where(self, trial: Trial, node: Node, event: Event) -> None:
+        """Print how a person reaches a dashboard; also where little is printed, for it was asked for."""
+        port, path = int(event.number("port") or 0), str(event.values.get("path", "/"))
+        if not 0 < port < 65536 or not _PATH.fullmatch(path):  # they go into a command
+            return
+        command = tunnel(node, port, namespace=self._namespace)
+        here = f"{trial.id}: dashboard: http://127.0.0.1:{port}{path}"
+        text = f"{here} on this machine, while this runs in another terminal:\n    {command}" if command else here
+        self._console.print(Text("\n".join(map(visible, text.split("\n")))), soft_wrap=True)
 
     def _print(self, text: str | Text, style: str = "") -> None:
         """Text as it is: a program's words, or a path, may look like markup."""

@@ -37,6 +37,8 @@ class Recorder:
         self._ready: set[str] = set()
         self._ready_after: float | None = None
         self._warned: set[str] = set()
+        self._tasks: dict[str, tuple[Rank, Event]] = {}
+        """By rank, what it has said of its tasks last."""
         self.epochs: list[Row] = [epoch_row_of(row) for row in start.epochs]
         """Of the whole trial, also of the starts that this one goes on from."""
         self.samples: list[Mapping[str, object]] = list(start.telemetry)
@@ -76,6 +78,8 @@ class Recorder:
                 self._ready_after = self._elapsed()
         if event.kind == wire.DONE and _DIGEST.fullmatch(str(event.values.get("weights_sha256"))):
             self.digests.add(str(event.values["weights_sha256"]))
+        if event.kind == wire.TASKS:
+            self._tasks[rank.name] = (rank, event)
         if event.kind == wire.EPOCH:
             self._take_epoch(rank, event, now)
         if event.kind == wire.CHECKPOINT and (event.number("bytes") or 0) > wire.CHECKPOINT_LIMIT_BYTES:
@@ -91,15 +95,24 @@ class Recorder:
         self._gathering.data(data)
         self._keep_whole()
 
+    def file(self, rank: Rank, name: str, data: bytes) -> None:
+        """Keep a file that a rank left."""
+        self._directory.file(self._trial.id, name, data)
+
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
-        """Keep a sample of a node's health."""
-        sample = undilated_sample(sample, self._dilation)
+        """Keep a sample of a node's health, with what its ranks have said of their tasks by now."""
+        sample = {**undilated_sample(sample, self._dilation), **self._tasks_of(node)}
         self.samples.append(sample)
         self._directory.telemetry(telemetry_row(self._trial, node.name, sample, datetime.now(UTC)))
 
     def warning(self, text: str) -> None:
         """Tell the user."""
         self._progress.warning(text)
+
+    def _tasks_of(self, node: Node) -> dict[str, float]:
+        """The tasks of all ranks of a node, added up; nothing where none of them says any."""
+        events = [event for rank, event in self._tasks.values() if rank.node.name == node.name]
+        return {key: sum(event.number(key) or 0 for event in events) for key in wire.TASK_KEYS} if events else {}
 
     def _take_epoch(self, rank: Rank, event: Event, now: datetime) -> None:
         """Write an epoch's row: once for every worker and epoch, and no two workers under one rank."""

@@ -38,7 +38,32 @@ _FETCHING = 4
 """So many results are fetched at once: one that does not come must not keep others waiting."""
 
 
-def warmed(count: int, module: str, preparation: Callable[[], Any], meanwhile: str = "") -> ProcessPoolExecutor:
+class Processes(ProcessPoolExecutor):
+    """A pool that says when it can do no more work: once one of its processes was killed, it takes none."""
+
+    on_broken: Callable[[], object] | None = None
+    """Called, in any thread, with the first piece of work that finds it so."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        """As any executor's."""
+        try:
+            future = super().submit(function, *arguments, **more)
+        except BrokenExecutor:
+            self._say()
+            raise
+        future.add_done_callback(lambda done: self._say() if _is_broken(done) else None)
+        return future
+
+    def _say(self) -> None:
+        if self.on_broken:
+            self.on_broken()
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
+
+
+def warmed(count: int, module: str, preparation: Callable[[], Any], meanwhile: str = "") -> Processes:
     """So many processes that have called `preparation`, forked from one that has imported `module` already.
 
     This process imports another module meanwhile.
@@ -48,7 +73,7 @@ def warmed(count: int, module: str, preparation: Callable[[], Any], meanwhile: s
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
-    pool = ProcessPoolExecutor(count, mp_context=context)
+    pool = Processes(count, mp_context=context)
     prepared = [pool.submit(preparation) for _ in range(count)]
     if meanwhile:
         import_module(meanwhile)

@@ -26,6 +26,10 @@ class Part:
     """What an item took on its core."""
     bytes: int = 0
 
+    def __sizeof__(self) -> int:
+        """Dask asks this; without it any object of ours has a few bytes."""
+        return super().__sizeof__() + self.bytes
+
 
 class WorkerLostError(Exception):
     """A worker went away with a batch."""

@@ -70,6 +70,9 @@ class _Printer:
         record = {"time": now, "role": rank.name, "node": rank.node.name, "event": event.kind, **event.values}
         self._store.event(JOB, record)
 
+    def file(self, rank: Rank, name: str, data: bytes) -> None:
+        """Programs of the user's own declare no files."""
+
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
         sample = undilated_sample(sample, self._dilation)
         self._store.telemetry(telemetry_row(self._trial, node.name, sample, datetime.now(UTC)))

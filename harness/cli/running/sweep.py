@@ -16,6 +16,7 @@ from harness.cli.options import (
     DEFAULT_EXPERIMENT,
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
+    Dashboard,
     DryRun,
     Environment,
     ExperimentName,
@@ -39,6 +40,7 @@ from harness.cli.results.report import report_on
 from harness.cli.running.plan_table import print_plan
 from harness.cli.running.rates import with_rates
 from harness.errors import EXIT_TRIALS_FAILED, BadInputError
+from harness.experiment.overrides import with_dashboard
 from harness.launch.code import code_of
 from harness.launch.limits import SILENT_SECONDS, Limits
 from harness.nodes.session import Session
@@ -98,6 +100,7 @@ def sweep(
     ] = False,
     port: LivePort = None,
     open_browser: OpenBrowser = False,
+    dashboard: Dashboard = False,
     quiet: Quiet = False,
 ) -> None:
     """Run an experiment at every point of its axes and collect time and accuracy.
@@ -107,6 +110,8 @@ def sweep(
     if not live and (port is not None or open_browser):
         raise BadInputError("--port and --open are of the live page", "give --live too")
     declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
+    if dashboard:
+        declared = with_dashboard(declared)
     cluster = find_cluster(inventory)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
     if dry_run:

@@ -11,7 +11,7 @@ import yaml
 from harness.errors import BadInputError
 from harness.experiment.catalog import bundled_programs, find_program, read_program
 from harness.experiment.declaration import load_experiment, validate
-from harness.experiment.overrides import with_overrides
+from harness.experiment.overrides import with_dashboard, with_overrides
 from harness.experiment.parameter import Parameter
 from harness.experiment.plan import expand
 from harness.experiment.program import Program
@@ -78,6 +78,15 @@ def test_choices_may_be_the_modules_of_a_directory(tmp_path: Path) -> None:
         (("choices: [split, alone]", "choices_from: none.yaml"), r"cannot read choices"),
         (("command: count.py", "command: other.py"), r"there is no file .*other.py"),
         (("batch: size", "batch: size\nbatch: size"), r"key 'batch' is there twice"),
+        (("batch: size", "batch: size\ndashboard: size"), r"dashboard: parameter 'size' is not true or false"),
+        (("batch: size", "batch: size\ndashboard: lights"), r"dashboard: 'lights' is no parameter of this program"),
+        (
+            ("batch: size", "batch: size\nfiles: {trial.json: {role: boss}}"),
+            r"files: 'trial.json' must be a plain name",
+        ),
+        (("batch: size", "batch: size\nfiles: {../x.html: {role: boss}}"), r"files: '../x.html' must be a plain name"),
+        (("batch: size", "batch: size\nfiles: {x.html: {role: chief}}"), r"files.x.html: 'chief' is no role of this"),
+        (("batch: size", "batch: size\nfiles: {x.html: {role: boss, when: {a: 1}}}"), r"files.x.html: 'a' is no param"),
         (("  size:", "  Size:"), r"'Size' must be a lower-case word"),
         (("boss: {", "node: {"), r"roles.node: trials.csv has a column nodes; give the role another name"),
         (("boss: {", "worker1: {"), r"roles.worker1: ranks of worker may have this name"),
@@ -239,3 +248,19 @@ def test_null_leaves_out_what_a_variants_program_does_not_have(tmp_path: Path) -
     write(tmp_path, experiment={"parameters": {"size": 8, "rate": 0.1}, "variants": {"other": variant}})
     (trial,) = expand(load_experiment(tmp_path / "e.yaml"))
     assert trial.parameters == {"size": 4, "rate": None}
+
+
+def test_a_dashboard_is_asked_for_by_the_parameter_that_the_description_names(tmp_path: Path) -> None:
+    write(tmp_path, GOOD.replace("batch: size", "batch: size\ndashboard: shared"), {"parameters": {"size": 1}})
+    experiment = with_dashboard(load_experiment(tmp_path / "e.yaml"))
+    assert experiment.parameters == {"size": 1, "shared": True}
+    write(tmp_path)
+    with pytest.raises(BadInputError, match=r"--dashboard: count.py has no dashboard"):
+        with_dashboard(load_experiment(tmp_path / "e.yaml"))
+
+
+def test_files_are_left_where_their_condition_holds(tmp_path: Path) -> None:
+    files = "files: {x.html: {role: boss, when: {shared: true}}, y.csv: {role: boss}, z.csv: {role: worker}}"
+    program = read_program(write(tmp_path, GOOD.replace("batch: size", f"batch: size\n{files}")))
+    assert program.files_of({"shared": True}) == {"boss": ("x.html", "y.csv"), "worker": ("z.csv",)}
+    assert program.files_of({}) == {"boss": ("y.csv",), "worker": ("z.csv",)}

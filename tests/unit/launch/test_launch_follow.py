@@ -71,7 +71,7 @@ def frame(payload: bytes = b"", **values: object) -> bytes:
 def followed(*connections: Sequence[bytes], ranks: Sequence[str] = ("worker0",)) -> tuple[list[Message], Scripted]:
     transport = Scripted(*connections)
     inbox: queue.Queue[Message] = queue.Queue()
-    request = {"ranks": [{"name": name} for name in ranks]}
+    request = {"ranks": [{"name": name} for name in ranks], "files": {"worker0": ["report.html"]}}
     Follower(transport, "code", request, Limits(outage=1, silence=1), inbox).run()
     return list(inbox.queue), transport
 
@@ -86,6 +86,11 @@ def followed(*connections: Sequence[bytes], ranks: Sequence[str] = ("worker0",))
         frame(b"x", frame="output", rank="worker0", offset=12345),
         frame(b"x", frame="checkpoint", rank="worker0"),  # nobody asked
         frame(b"x", frame="checkpoint", rank="../worker0"),
+        frame(b"x", frame="left_file", rank="worker0", name="trial.json", size=1),  # nobody asked
+        frame(b"x", frame="left_file", rank="worker0", name="../report.html", size=1),
+        frame(b"x", frame="left_file", rank="worker9", name="report.html", size=1),
+        frame(b"x", frame="left_file", rank="worker0", name="report.html", size="1"),
+        frame(b"x", frame="left_file", rank="worker0", name="report.html", size=10**400),
         frame(frame="exit", rank="../worker0", reason="exit"),
         frame(frame="exit", rank="worker0"),
         frame(frame="exit", rank="worker0", reason="exit", code="0"),

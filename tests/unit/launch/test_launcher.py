@@ -13,6 +13,7 @@ import pytest
 from agent.processes import left_processes
 from launch_parts import parameter_server_roles, trial
 
+from harness.contract import wire
 from harness.contract.events import Event
 from harness.launch.checkpoints import Checkpoint, Keeping
 from harness.launch.code import packaged_code
@@ -36,12 +37,16 @@ class Heard:
         self.events: list[str] = []
         self.warnings: list[str] = []
         self.samples = 0
+        self.files: dict[tuple[str, str], bytes] = {}
 
     def output(self, rank: Rank, data: bytes) -> None:
         self.said[rank.name] = self.said.get(rank.name, b"") + data
 
     def event(self, rank: Rank, event: Event) -> None:
         self.events.append(event.kind)
+
+    def file(self, rank: Rank, name: str, data: bytes) -> None:
+        self.files[rank.name, name] = data
 
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
         self.samples += 1
@@ -142,6 +147,20 @@ def test_checkpoints_are_fetched_and_workers_begin_with_one(bench: Bench) -> Non
     assert outcome.status == "ok"
     assert sorted(taken) == [("worker0", b"0\n"), ("worker1", b"1\n")]
     assert heard.said == {"server0": b"none\n", "worker0": b"300000\n", "worker1": b"300000\n"}
+
+
+def test_files_that_ranks_were_to_leave_are_fetched_unless_they_are_too_large_or_links(bench: Bench) -> None:
+    made = bench.placement(
+        worker0="head -c 300000 /dev/zero > a.html; ln -s /etc/passwd b.html; echo no > c.html",
+        worker1=f"head -c {wire.FILE_LIMIT_BYTES + 1} /dev/zero > a.html",
+    )
+    ranks = tuple(replace(r, leaves=("a.html", "b.html", "d.html") if r.finishes else ()) for r in made.ranks)
+    heard = Heard()
+    launcher = Launcher(bench.session, bench.code.hash, "R", FAST)
+    outcome = launcher.run(replace(made, ranks=ranks), heard, expects_events=False)
+    assert outcome.status == "ok"
+    assert heard.files == {("worker0", "a.html"): bytes(300_000)}
+    assert heard.warnings == ["worker1 on b: a.html has 8.0 MiB; files of more than 8 MiB are not kept"]
 
 
 def test_another_takes_a_dead_workers_place_while_the_rest_go_on(bench: Bench) -> None:

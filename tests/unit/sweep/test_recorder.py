@@ -89,3 +89,24 @@ def test_a_trial_started_up_once_although_a_worker_is_ready_again(
         saved = json.loads(made.paths.checkpoint_record("n01-r1").read_text())
     assert (saved["startup_seconds"], saved["total_seconds"], saved["model_parameters"]) == (3.0, 50.0, 10)
     assert saved["rows"]["epochs"] == 2
+
+
+def test_samples_of_a_node_have_what_its_ranks_said_of_their_tasks_last(tmp_path: Path) -> None:
+    def told(done: int) -> Event:
+        return Event("tasks", {"rank": 0, "tasks_done": done, "tasks_in_flight": 2, "task_bytes_sent": 10 * done})
+
+    with recorded(tmp_path, queue.Queue(), dilation=4.0) as made:
+        made.recorder.telemetry(NODES[0], {"cpu_percent": 20.0})
+        for name, done in (("worker0", 1), ("worker0", 5), ("worker1", 7)):
+            made.recorder.event(made.running.watch.ranks[name], told(done))
+        made.recorder.telemetry(NODES[0], {"cpu_percent": 20.0})
+        made.recorder.telemetry(NODES[1], {"cpu_percent": 20.0})
+    rows = read_rows(made.paths.telemetry)
+    names = ("tasks_done", "tasks_in_flight", "task_bytes_sent")
+    assert [tuple(row[name] for name in names) for row in rows] == [("", "", ""), ("12", "4", "120"), ("", "", "")]
+
+
+def test_a_file_that_a_rank_left_lies_with_its_trial(tmp_path: Path) -> None:
+    with recorded(tmp_path, queue.Queue()) as made:
+        made.recorder.file(made.running.watch.ranks["worker0"], "report.html", b"<p>")
+    assert (made.paths.trial("n01-r1") / "report.html").read_bytes() == b"<p>"

@@ -25,6 +25,18 @@ def grow(ensemble):
         )
 
 
+def drawing_parts(wheels):
+    """What the dashboard is drawn with, where that was asked for."""
+    if not any(wheel.startswith("bokeh-") for wheel in wheels):
+        return {}
+    try:
+        import bokeh
+        import distributed.dashboard.scheduler  # noqa: F401 - it draws with bokeh, and refuses one that is too old
+    except (ImportError, OSError) as error:
+        fail(f"Dask's dashboard does not load: {error}", "site.yml again, which builds the environment anew")
+    return {"bokeh": bokeh.__version__}
+
+
 def main():
     try:
         import dask
@@ -38,6 +50,7 @@ def main():
         fail(f"Dask or scikit-learn does not load: {error}", "site.yml again, which builds the environment anew")
     grow(ensemble)
     bundle = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+    drawing = drawing_parts(bundle["wheels"])
     state = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
@@ -47,6 +60,7 @@ def main():
         "numpy": numpy.__version__,
         "scikit_learn": sklearn.__version__,
         "scipy": scipy.__version__,
+        **drawing,
         "wheels": bundle["wheels"],
     }
     scratch = HERE / "runtime.json.new"
