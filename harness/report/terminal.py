@@ -72,8 +72,10 @@ def _goals(analysis: Analysis) -> list[Table]:
 
 
 def _span(row: pd.Series) -> str:
-    low, high = (text.ratio(row[f"speedup_{end}"]) for end in ("low", "high"))
-    return "" if low == text.UNKNOWN or row["nodes"] == row["base_nodes"] else f"{low} - {high}"
+    low, high = row["speedup_low"], row["speedup_high"]
+    if np.isnan(low) or row["nodes"] == row["base_nodes"]:
+        return ""
+    return text.between(low, high, text.ratio, "-") or f"{text.ratio(low)} - {text.ratio(high)}"
 
 
 def _table(analysis: Analysis, one: Series, metrics: list[str], *, titled: bool) -> Table:

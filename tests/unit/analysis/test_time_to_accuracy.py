@@ -115,6 +115,19 @@ def test_every_policy_of_an_accuracy_run_has_its_time_on_the_timing_runs_clock()
     assert each[4, "constant"] == math.inf
 
 
+def test_of_policies_that_take_as_long_the_one_by_which_most_trials_were_there_counts() -> None:
+    rows = [
+        trial(1, repeat, variant=variant, trial=f"{variant}{repeat}")
+        for variant in ("constant", "scaled")
+        for repeat in (1, 2, 3)
+    ]
+    reached = {each["trial"]: (0.9, 0.9 if each["trial"] == "constant2" else 0.98) for each in rows}
+    timing, accuracy = run_of([trial(1)], {}), run_of(rows, reached, policies=["constant", "scaled"])
+    found = with_accuracy_of(timing, accuracy, "accuracy").goals
+    (row,) = [row for _, row in found.iterrows() if row["accuracy"] == 0.98]
+    assert (row["policy"], row["reached"], row["epochs"]) == ("scaled", 3, 2)
+
+
 def test_runs_of_other_mathematics_are_not_put_together() -> None:
     timing = run_of([trial(1)], {})
     for other in ({"batch_size": 99}, {"kvstore": "dist_async"}):
