@@ -77,14 +77,14 @@ def ranks(nodes: Nodes, role: str) -> dict[int, int]:
     return {
         int(text["HARNESS_RANK"]): number
         for number, text, words in processes(nodes)
-        if text["HARNESS_ROLE"] == role and len(words) > 1 and words[1].endswith(".py") and "/programs/" in words[1]
+        if text.get("HARNESS_ROLE") == role and len(words) > 1 and words[1].endswith(".py") and "/programs/" in words[1]
     }
 
 
 def pids(nodes: Nodes, role: str, rank: int) -> list[int]:
     """All processes of a rank, those of its pool too."""
     wanted = (role, str(rank))
-    return [pid for pid, text, _ in processes(nodes) if (text["HARNESS_ROLE"], text["HARNESS_RANK"]) == wanted]
+    return [pid for pid, text, _ in processes(nodes) if (text.get("HARNESS_ROLE"), text.get("HARNESS_RANK")) == wanted]
 
 
 def wait_until(found: Callable[[], bool], what: str, seconds: float = 120) -> None:

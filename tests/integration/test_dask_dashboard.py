@@ -24,7 +24,7 @@ def test_the_dashboard_is_on_the_loopback_address_alone_and_the_report_is_kept(n
         (record,) = [
             json.loads(line)
             for path in nodes.directory.glob("results/pages/latest/trials/*/events.jsonl")
-            for line in path.read_text(encoding="utf-8").splitlines()
+            for line in path.read_text(encoding="utf-8").split("\n")[:-1]  # whole lines
             if json.loads(line)["event"] == wire.DASHBOARD
         ]
         port = record["port"]

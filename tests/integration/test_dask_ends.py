@@ -97,7 +97,7 @@ def test_workers_that_die_every_time_end_the_trial_as_often_as_it_is_tried(nodes
     assert "PoolLostError: one of its processes was killed" in row["failure"]
     ended = [each for each in nodes.rows("deadly", "ranks") if each["role"] == "worker"]
     assert {each["exit_code"] for each in ended} == {"1"}
-    assert time.monotonic() - began < 60, "it was waited for workers that do not come again"
+    assert time.monotonic() - began < 100, "it was waited for workers that do not come again"
     assert nothing_is_left(nodes)
 
 
@@ -119,5 +119,5 @@ def test_a_lost_scheduler_ends_the_trial(nodes: Nodes) -> None:
         code, said = wait()
     assert code == 1
     assert "scheduler0 on d-1: was killed by SIGKILL" in said
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90, "the others waited for the scheduler"
     assert nothing_is_left(nodes)
