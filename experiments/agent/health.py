@@ -28,12 +28,18 @@ def wrong_files(dataset: Path) -> list[str]:
     wrong = []
     try:
         for name, entry in listed["files"].items():
-            path = dataset / name
-            if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            if not _has_size(dataset / name, entry["bytes"]):
                 wrong.append(name)
     except (KeyError, TypeError, AttributeError):
         return ["dataset.json"]
     return wrong
+
+
+def _has_size(path: Path, size: object) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size == size
+    except OSError:  # it went meanwhile
+        return False
 
 
 def probe(request: Json) -> Json:
