@@ -58,11 +58,11 @@ class Said:
             self._follow(moment, event)
 
     def _follow(self, moment: float, event: Event) -> None:
-        epoch, step, steps = (event.number(key) or 0 for key in ("epoch", "step", "steps"))
+        epoch = event.number("epoch") or 0
         if event.kind == wire.READY:
             self.pace.ready(moment)
         elif event.kind == wire.PROGRESS:
-            self.pace.progress(moment, epoch, step, steps)
+            self.pace.progress(moment, epoch, event.number("step") or 0, event.number("steps") or 0)
         elif event.kind == wire.EPOCH:
             self.pace.finished(moment, epoch)
 

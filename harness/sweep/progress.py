@@ -96,8 +96,8 @@ class Progress:
             self._pace.ready(now)
             self._show("training")
         elif event.kind == wire.PROGRESS:
-            epoch, step, steps = (event.number(key) or 0 for key in ("epoch", "step", "steps"))
-            self._pace.progress(now, epoch, step, steps)
+            epoch, step, steps = event.number("epoch"), event.number("step"), event.number("steps")
+            self._pace.progress(now, epoch or 0, step or 0, steps or 0)
             facts = [
                 _of(event, total),
                 f"step {event.values['step']}/{event.values['steps']}",

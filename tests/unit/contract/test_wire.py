@@ -48,6 +48,7 @@ OTHER_MEANINGS = {
         "harness/results/",
         "harness/report/",
         "harness/analysis/",
+        "harness/live/",
     ),  # a table and a directory of a run directory
     "telemetry": ("harness/report/",),  # a table
     "HARNESS_FOLLOWS_AFTER": (
@@ -64,7 +65,8 @@ OTHER_MEANINGS = {
     "wait": ("harness/report/",),  # phases that are spoken of
     "forward": ("harness/analysis/",),
     "backward": ("harness/analysis/",),
-    "run": ("experiments/agent/hold.py", "harness/report/runs/show.py"),  # a key; a heading
+    "run": ("experiments/agent/hold.py", "harness/report/runs/show.py", "harness/live/"),  # a key; a heading
+    "stopped": ("harness/live/",),  # a run that was
     "stop": ("experiments/agent/ranks.py",),  # systemctl's verb
     "start": (
         "harness/check/",  # what was looked at
