@@ -48,9 +48,9 @@ def read_program(manifest: Mapping[str, Any]) -> Program:
         batch=_name(described.get("batch")),
         epochs=_name(described.get("epochs")),
         seed=_name(described.get("seed")),
-        subject=tuple(map(str, described.get("subject") or ())),
+        subject=_names(described.get("subject")),
         limit=_name(described.get("limit")),
-        untimed=tuple(map(str, described.get("untimed") or ())),
+        untimed=_names(described.get("untimed")),
         control=_mapping(described.get("control")),
         finishing=tuple(role for role, about in roles.items() if not _serves(about)),
         sharing=tuple(role for role, about in roles.items() if _serves(about) and not _is_on_one_node(about)),
@@ -64,6 +64,10 @@ def packaged_description(program: str) -> Mapping[str, Any]:
         return find_program(program).model_dump()
     except BadInputError:
         return {}
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
 
 def _serves(role: Mapping[str, Any]) -> bool:

@@ -65,7 +65,9 @@ def record_of(saved: Saved) -> Json:
 
 def read_saved(record: Json, read: Callable[[str], bytes]) -> Saved:
     """The other way round. Raises ValueError where a file is not what it was, or what `read` or a lookup raises."""
-    epoch = int(record["epoch"])
+    epoch = record["epoch"]
+    if not isinstance(epoch, int):
+        raise ValueError(f"epoch {epoch!r} is no whole number")
     weights = {worker: read(_file(epoch, worker)) for worker in record["weights_sha256"]}
     for worker, data in weights.items():
         if hashlib.sha256(data).hexdigest() != record["weights_sha256"][worker]:

@@ -75,6 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
 @given(document=foreign(REPORTED))
 @example(document={**REPORTED, "experiment": {"name": "example", "program": "1" * 400}})  # no file can be called so
 @example(document={**REPORTED, "experiment": {"name": "example", "program": "a\0b"}})
+@example(document={**REPORTED, "programs": {"train.py": {"subject": True, "untimed": 1}}})
 def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
     run.manifest.write_text(json.dumps(document))
     with refusing():
@@ -123,6 +124,7 @@ RECORD = {
 
 @tried
 @given(record=foreign(RECORD), torn=st.binary(max_size=6))
+@example(record={**RECORD, "epoch": 10**400}, torn=b"")
 def test_the_record_of_a_checkpoint(tmp_path: Path, record: Any, torn: bytes) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
     (tmp_path / "run").mkdir()
