@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.epochs import epoch_table, median_epochs, rank_table
-from harness.analysis.facts import SHARED_LOOPBACK, Facts, mapping, partial_notes, read_facts, together_notes
+from harness.analysis.facts import SHARED_LOOPBACK, Facts, partial_notes, read_facts, together_notes
 from harness.analysis.health import telemetry_table
 from harness.analysis.load import RunData
 from harness.analysis.measures import (
@@ -39,6 +39,7 @@ from harness.analysis.statistics.goals import (
 from harness.analysis.steps import step_table
 from harness.contract import wire
 from harness.contract.columns import AGGREGATED, TELEMETRY_COLUMNS, count_column
+from harness.contract.json_line import mapping
 
 MEASURED = ("ok", "suspect")
 

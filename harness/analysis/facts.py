@@ -12,6 +12,7 @@ import pandas as pd
 from harness.analysis.program import Program, read_program
 from harness.contract import wire
 from harness.contract.columns import DEFAULT_ACCURACIES
+from harness.contract.json_line import mapping
 
 SHARED_LOOPBACK = (
     "Bytes are left out: the nodes share one loopback interface, whose counter cannot tell whose they are."
@@ -182,11 +183,6 @@ def together_notes(steady: pd.DataFrame, numbers: pd.DataFrame) -> list[str]:
     if not apart:
         return []
     return [f"Images per second are of times when not all workers trained at once: {', '.join(apart)}."]
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def values(value: Any) -> tuple[Any, ...]:

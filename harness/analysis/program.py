@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from harness.contract.json_line import mapping
 from harness.errors import BadInputError
 from harness.experiment.catalog import find_program
 
@@ -40,9 +41,9 @@ class Program:
 
 def read_program(manifest: Mapping[str, Any]) -> Program:
     """The program of a run's experiment; what its description lacks, or is malformed, stays at its default."""
-    name = str(_mapping(manifest.get("experiment")).get("program") or "")
-    described = _mapping(_mapping(manifest.get("programs")).get(name)) or packaged_description(name)
-    roles = {str(role): _mapping(about) for role, about in _mapping(described.get("roles")).items()} or {"worker": {}}
+    name = str(mapping(manifest.get("experiment")).get("program") or "")
+    described = mapping(mapping(manifest.get("programs")).get(name)) or packaged_description(name)
+    roles = {str(role): mapping(about) for role, about in mapping(described.get("roles")).items()} or {"worker": {}}
     return Program(
         name=name,
         batch=_name(described.get("batch")),
@@ -51,7 +52,7 @@ def read_program(manifest: Mapping[str, Any]) -> Program:
         subject=_names(described.get("subject")),
         limit=_name(described.get("limit")),
         untimed=_names(described.get("untimed")),
-        control=_mapping(described.get("control")),
+        control=mapping(described.get("control")),
         finishing=tuple(role for role, about in roles.items() if not _serves(about)),
         sharing=tuple(role for role, about in roles.items() if _serves(about) and not _is_on_one_node(about)),
     )
@@ -80,7 +81,3 @@ def _is_on_one_node(role: Mapping[str, Any]) -> bool:
 
 def _name(value: Any) -> str | None:
     return str(value) if value else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.json_line import Json
+from harness.contract.json_line import Json, mapping
 from harness.experiment.declaration import fit_for_names
 
 _HEAD = re.compile(r"n(\d{1,6})-r\d+(?:-|$)")
@@ -26,8 +26,8 @@ class Planned:
 def planned_trials(manifest: Json) -> dict[str, Planned]:
     """By trial id, in the order in which they run; empty where the manifest has no plan."""
     trials = manifest.get("trials")
-    experiment = _mapping(manifest.get("experiment"))
-    programs = _mapping(manifest.get("programs"))
+    experiment = mapping(manifest.get("experiment"))
+    programs = mapping(manifest.get("programs"))
     if not isinstance(trials, list):
         return {}
     return {str(trial): _planned(str(trial), experiment, programs) for trial in trials}
@@ -36,17 +36,17 @@ def planned_trials(manifest: Json) -> dict[str, Planned]:
 def _planned(trial: str, experiment: Mapping[str, Any], programs: Mapping[str, Any]) -> Planned:
     head = _HEAD.match(trial)
     rest = trial[head.end() :] if head else ""
-    variant = _variant(rest, _mapping(experiment.get("variants")))
-    program = _mapping(programs.get(str(variant.get("program") or experiment.get("program"))))
+    variant = _variant(rest, mapping(experiment.get("variants")))
+    program = mapping(programs.get(str(variant.get("program") or experiment.get("program"))))
     given = {
-        **_mapping(experiment.get("parameters")),
-        **_mapping(variant.get("parameters")),
-        **_swept(rest, _mapping(experiment.get("axes"))),
+        **mapping(experiment.get("parameters")),
+        **mapping(variant.get("parameters")),
+        **_swept(rest, mapping(experiment.get("axes"))),
     }
 
     def count(part: str) -> int | None:
         name = str(program.get(part))
-        declared = _mapping(_mapping(program.get("parameters")).get(name))
+        declared = mapping(mapping(program.get("parameters")).get(name))
         value = given.get(name, declared.get("default"))
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1e9 else None
 
@@ -56,7 +56,7 @@ def _planned(trial: str, experiment: Mapping[str, Any], programs: Mapping[str, A
 def _variant(rest: str, variants: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variant that a trial's id names: of several that it begins with the longest."""
     named = [label for label in variants if f"{rest}-".startswith(f"{fit_for_names(label)}-")]
-    return _mapping(variants.get(max(named, key=len, default="")))
+    return mapping(variants.get(max(named, key=len, default="")))
 
 
 def _swept(rest: str, axes: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,3 @@ def _swept(rest: str, axes: Mapping[str, Any]) -> dict[str, Any]:
         for value in values
         if f"-{fit_for_names(f'{name}_{value}')}-" in f"-{rest}-"
     }
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.json_line import Json
+from harness.contract.json_line import Json, mapping
 from harness.live.epochs import Course, Epoch
 from harness.live.health import Health
 from harness.live.planned import Planned
@@ -73,8 +73,3 @@ class Seen:
         """The epochs of a trial that all its workers have told of."""
         workers = self.current.said.workers if self.current and trial == self.current.trial else None
         return self.courses.get(trial, Course()).whole(workers)
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from harness.console import visible
-from harness.contract.json_line import Json
+from harness.contract.json_line import Json, mapping
 from harness.display import text
 from harness.live import tables
 from harness.live.epochs import images_per_step, number
 from harness.live.health import moment_of
 from harness.live.planned import Planned
-from harness.live.seen import Current, Seen, mapping
+from harness.live.seen import Current, Seen
 from harness.sweep.pace import Costs, clock
 
 

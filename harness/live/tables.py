@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.console import visible
-from harness.contract.json_line import Json
+from harness.contract.json_line import Json, mapping
 from harness.display import text
 from harness.live.epochs import images_per_second, number
 from harness.live.health import Node, throttling
-from harness.live.seen import Seen, mapping
+from harness.live.seen import Seen
 from harness.results.rows import Row
 from harness.sweep.pace import clock
 

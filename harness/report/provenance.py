@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.facts import mapping, values
+from harness.analysis.facts import values
 from harness.contract import wire
+from harness.contract.json_line import mapping
 
 Row = tuple[str, str]
 

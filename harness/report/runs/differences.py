@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.facts import mapping
+from harness.contract.json_line import mapping
 from harness.report.provenance import flatten
 
 _KINDS = {

@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from harness.analysis.facts import mapping
 from harness.contract.columns import COLUMNS
-from harness.contract.json_line import parse_json
+from harness.contract.json_line import mapping, parse_json
 from harness.errors import BadInputError
 from harness.report.provenance import essentials
 from harness.report.reference import columns_page
