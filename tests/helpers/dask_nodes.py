@@ -13,20 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local_nodes import write_inventory
+
 
 class Nodes:
     """Three nodes, and a directory for experiments of them."""
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.directory, self.root = directory, root
-        variables = {
-            "cluster_kind": "local", "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
-            "node_root": str(root), "node_supervisor": "process", "node_shared_machine": True, "node_threads": 1,
-            "node_cores": 1, "node_memory": "2GiB", "cluster_port": 20000 + os.getpid() % 20000,
-        }  # fmt: skip
-        hosts = {f"d-{number}": {"ansible_host": f"127.0.37.{number}"} for number in (1, 2, 3)}
-        self.inventory = directory / "hosts.json"
-        self.inventory.write_text(json.dumps({"nodes": {"hosts": hosts, "vars": variables}}), encoding="utf-8")
+        hosts = {f"d-{number}": f"127.0.37.{number}" for number in (1, 2, 3)}
+        self.inventory = write_inventory(
+            directory / "hosts.json", root, hosts,
+            node_threads=1, node_cores=1, node_memory="2GiB", cluster_port=20000 + os.getpid() % 20000,
+        )  # fmt: skip
 
     def start(
         self, name: str, program: str, nodes: object, axes: str = "", **parameters: object

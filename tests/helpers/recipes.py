@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local_nodes import write_inventory
+
 from harness.paths import REPOSITORY
 
 NEW, APPEND, CHANGE = "New file", "Append to", "Change"
@@ -164,13 +166,8 @@ class Copy:
         }
 
     def _make_nodes(self) -> None:
-        variables = {
-            "cluster_kind": "local", "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
-            "node_root": str(self.node_root), "node_supervisor": "process", "node_shared_machine": True, "node_threads": 1,
-        }  # fmt: skip
-        hosts = {f"local-{number}": {"ansible_host": f"127.0.18.{number}"} for number in (1, 2, 3)}
-        inventory = {"nodes": {"hosts": hosts, "vars": variables}}
-        (self.directory / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+        hosts = {f"local-{number}": f"127.0.18.{number}" for number in (1, 2, 3)}
+        write_inventory(self.directory / "hosts.json", self.node_root, hosts, node_threads=1)
         self.node_root.mkdir()
         (self.node_root / ".harness-node").touch()
 

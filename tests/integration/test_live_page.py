@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_nodes import write_inventory
 
 PROGRAM = """\
 import json, os, time
@@ -50,12 +51,8 @@ class Sweeper:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        variables = {
-            "cluster_kind": "local", "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
-            "node_root": str(directory / ".nodes"), "node_supervisor": "process", "node_shared_machine": True,
-        }  # fmt: skip
-        hosts = {f"w-{number}": {"ansible_host": f"127.0.41.{number}"} for number in (1, 2)}
-        (directory / "hosts.json").write_text(json.dumps({"nodes": {"hosts": hosts, "vars": variables}}))
+        hosts = {f"w-{number}": f"127.0.41.{number}" for number in (1, 2)}
+        write_inventory(directory / "hosts.json", directory / ".nodes", hosts)
         files = {"slow.py": PROGRAM, "slow.program.yaml": DESCRIPTION, "slow.yaml": EXPERIMENT}
         for name, text in files.items():
             (directory / name).write_text(text, encoding="utf-8")

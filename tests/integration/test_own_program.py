@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from local_nodes import write_inventory
 
 PROGRAM = """\
 import json, os, sys
@@ -55,16 +55,9 @@ class Stranger:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        variables = {
-            "cluster_kind": "local", "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
-            "node_root": str(directory / ".nodes"), "node_supervisor": "process", "node_shared_machine": True,
-        }  # fmt: skip
-        hosts: dict[str, dict[str, object]] = {
-            f"s-{number}": {"ansible_host": f"127.0.17.{number}"} for number in (1, 2)
-        }
+        hosts: dict[str, str | dict[str, object]] = {f"s-{number}": f"127.0.17.{number}" for number in (1, 2)}
         hosts["boss"] = {"ansible_host": "127.0.17.9", "node_counts": False}
-        self.inventory = directory / "hosts.json"
-        self.inventory.write_text(json.dumps({"nodes": {"hosts": hosts, "vars": variables}}), encoding="utf-8")
+        self.inventory = write_inventory(directory / "hosts.json", directory / ".nodes", hosts)
 
     def write(self, **files: str) -> None:
         for name, text in files.items():
