@@ -57,7 +57,7 @@ def file_bytes(paths: Iterable[Path]) -> int:
     total = 0
     for path in paths:
         with contextlib.suppress(OSError):
-            total += path.stat().st_size
+            total += path.lstat().st_size
     return total
 
 
@@ -66,11 +66,7 @@ def remove(directory: Path) -> int:
 
     Nodes of one machine share their directories, and may be removing the same: what is gone meanwhile is no fault.
     """
-    freed = 0
-    for base, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                freed += os.lstat(f"{base}/{name}").st_size
+    freed = file_bytes(Path(base, name) for base, _, names in os.walk(directory) for name in names)
     while directory.exists():
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(directory)

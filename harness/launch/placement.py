@@ -136,13 +136,11 @@ def place_trial(
         token=token,
         code=code.agent,
     )
-    return replace(placement, batch_sizes=sizes, ranks=tuple(_leaving(rank, trial) for rank in placement.ranks))
-
-
-def _leaving(rank: Rank, trial: Trial) -> Rank:
-    """A rank with the files that it leaves: those of its role, where it is the first of it."""
-    names = trial.program.files_of(trial.parameters).get(rank.role, ())
-    return replace(rank, leaves=names) if names and rank.number == 0 else rank
+    files = trial.program.files_of(trial.parameters)
+    ranks = tuple(
+        replace(rank, leaves=files.get(rank.role, ())) if rank.number == 0 else rank for rank in placement.ranks
+    )
+    return replace(placement, batch_sizes=sizes, ranks=ranks)
 
 
 def interpreter(node: Node, environment: str) -> str:

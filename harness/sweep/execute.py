@@ -63,8 +63,8 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
     todo = [trial for trial in prepared.trials if trial.id not in done]
     root, before = directory.paths.root, f" ({len(done)} done before)" if done else ""
     heading = f"{prepared.experiment.name}: {len(todo)} trials on {prepared.cluster.inventory} -> {root}{before}"
-    warnings, cluster = (*admitted.warnings, *directory.repaired), prepared.cluster
-    with Progress(err, todo, options.quiet, warnings, heading, cluster.time_dilation, cluster) as progress:
+    warnings = (*admitted.warnings, *directory.repaired)
+    with Progress(err, todo, options.quiet, warnings, heading, prepared.cluster) as progress:
         launcher = Launcher(
             session, prepared.code.agent.hash, root.name, options.limits, options.telemetry_seconds, hold.check
         )

@@ -35,10 +35,9 @@ class Progress:
         quiet: bool = False,
         warnings: Sequence[str] = (),
         heading: str = "",
-        dilation: float = 1.0,
         cluster: Cluster | None = None,
     ) -> None:
-        """`dilation` is the cluster's: rates are shown as they would be in real time, times left as a clock here tells them."""
+        """Of a cluster in dilated time rates are shown as they would be in real time, times left as a clock here tells them."""
         self._console = console
         self._quiet = quiet
         self._live = (
@@ -50,7 +49,7 @@ class Progress:
         self._began = 0.0
         self._pace = Pace(None)
         self._workers: float | None = None
-        self._dilation = dilation
+        self._dilation = cluster.time_dilation if cluster else 1.0
         self._warnings = warnings
         self._heading = heading
         self._namespace = cluster.network_namespace if cluster else None

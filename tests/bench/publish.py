@@ -71,7 +71,7 @@ def sweeps(nodes: int) -> list[Sweep]:
         ),
         Sweep(
             "in_turns", DEFAULT_EXPERIMENT,
-            (*ends, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", "--set", "kvstore=allreduce", *timed),
+            (*ends, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", *_settings("kvstore=allreduce"), *timed),
             ("steps",),
         ),
         Sweep(

@@ -114,14 +114,14 @@ def _rows(
             for one in members:
                 at = there[(there["series"] == one.index) & (there["nodes"] == nodes)]
                 if len(at):
-                    cells.append((*_product(seconds_a_step, at["steps"].to_numpy(float), nodes), one, at))
+                    seconds, draws = _product(seconds_a_step, at["steps"].to_numpy(float), nodes)
+                    cells.append((seconds, draws, one, at, int(np.isfinite(at["steps"]).sum())))
             if not cells:
                 continue
             # Epochs are whole, so several policies may take as long: then the one by which most trials were there counts.
-            seconds, draws, one, at = min(cells, key=lambda cell: (cell[0], -np.isfinite(cell[3]["steps"]).mean()))
+            seconds, draws, one, at, reached = min(cells, key=lambda cell: (cell[0], -cell[4] / len(cell[3])))
             base = base or (nodes, seconds, draws)
             several = len(seconds_a_step) > 1 or len(at) > 1
-            reached = int(np.isfinite(at["steps"]).sum())
             cell = (
                 policies[one.index],
                 one.index,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
-from launch_parts import NODES, trial
+from launch_parts import CLUSTER, NODES, trial
 from rich.console import Console
 
 from harness.contract.events import Event
@@ -96,7 +97,7 @@ def shown_while(trials: list[Trial], dilation: float, monkeypatch: pytest.Monkey
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
     rank = Rank("worker", 0, NODES[0], (), {})
-    with Progress(console, trials, dilation=dilation) as progress:
+    with Progress(console, trials, cluster=replace(CLUSTER, time_dilation=dilation)) as progress:
         progress.begin(trials[0], 1)
         progress.event(rank, Event("ready", {"rank": 0, "workers": 2}))
         for second in range(1, 6):
