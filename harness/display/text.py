@@ -70,7 +70,7 @@ def between(low: float, high: float, show: Callable[[float], str], word: str = "
     """
     if show is ratio and (low == 0 or math.isinf(high)):
         if low == 0:
-            return "of any size" if math.isinf(high) else f"at most {ratio(high)}"
+            return "no bound" if math.isinf(high) else f"at most {ratio(high)}"
         return f"at least {ratio(low)}"
     ends = show(low), show(high)
     return "" if ends[0] == ends[1] else f"{ends[0]} {word} {ends[1]}"

@@ -167,7 +167,7 @@ def test_an_end_of_a_ratio_that_is_open_is_said_to_be() -> None:
     assert text.between(2.111, 2.114, text.ratio) == ""
     assert text.between(3.14, math.inf, text.ratio) == "at least 3.14"
     assert text.between(0.0, 5.97, text.ratio) == "at most 5.97"
-    assert text.between(0.0, math.inf, text.ratio) == "of any size"
+    assert text.between(0.0, math.inf, text.ratio) == "no bound"
     assert text.between(17.7, math.inf, text.number, "...") == "17.7 ... never"
     assert text.between(0.0, 0.05, text.percent) == f"{text.percent(0.0)} to {text.percent(0.05)}"
 
