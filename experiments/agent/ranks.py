@@ -16,7 +16,7 @@ from pathlib import Path
 from contract import wire
 
 from .connection import RefusedError
-from .files import LEASE, Json, matching, remove, write_json
+from .files import LEASE, Json, matching, read_json, remove, write_json
 from .hold import holder
 from .keeper import TERM_GRACE_SECONDS, reserve
 from .processes import (
@@ -70,7 +70,7 @@ def make_room(request: Json) -> None:
     if any(living(matching(path, "*/spec.json")) for path in earlier):
         stop({**request, "trial": None, "attempt": None})
     for path in earlier:
-        shutil.rmtree(path)
+        remove(path)  # whoever followed that trial may be at it too
     for path in matching(run, f".stopped-{request['node']}-*"):
         if path != stop_file(request):
             path.unlink(missing_ok=True)
@@ -223,9 +223,15 @@ def describe(directory: Path) -> str:
 
 
 def forget(request: Json) -> None:
-    """Remove a trial's directory: the harness has collected all of it. Nothing is removed while a rank lives."""
+    """Remove a trial's directory: the harness has collected all of it.
+
+    Nothing is removed while a rank lives, or where the trial was started again meanwhile.
+    """
     base = trial_directory(request)
-    directories = [spec.parent for spec in matching(base, "*/spec.json")]
+    specs = matching(base, "*/spec.json")
+    if any((read_json(spec) or {}).get("stop_file") != str(stop_file(request)) for spec in specs):
+        return
+    directories = [spec.parent for spec in specs]
     wait_for_end(directories, TERM_GRACE_SECONDS)  # a keeper that wrote its last word may still be on its way out
     if not any(map(left_processes, directories)):
         shutil.rmtree(base, ignore_errors=True)

@@ -16,7 +16,7 @@ from agent import files, processes
 from agent.connection import RefusedError
 from agent.follow import Followed
 from agent.health import probe
-from agent.ranks import living, stop
+from agent.ranks import forget, living, make_room, stop
 from agent_bench import Bench
 from contract import wire
 
@@ -189,3 +189,31 @@ def test_what_goes_while_it_is_listed_is_left_out(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "scandir", slow)
     assert files.matching(tmp_path, "*/*.json") == [tmp_path / "stays/spec.json"]
     assert files.file_bytes([tmp_path / "stays/spec.json", tmp_path / "goes/spec.json"]) == 0
+
+
+def test_a_trial_that_its_follower_removes_meanwhile_is_no_fault(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start("true")
+    bench.exit_state()
+    really = shutil.rmtree
+
+    def beaten(path: Path, *arguments: Any, **options: Any) -> None:
+        really(path)
+        really(path, *arguments, **options)  # what the second of two finds
+
+    monkeypatch.setattr(shutil, "rmtree", beaten)
+    make_room({**bench.request(["true"]), "trial": "next", "attempt": "2"})
+    assert not bench.directory.parent.exists()
+
+
+def test_what_collected_an_earlier_start_leaves_a_later_one_alone(bench: Bench) -> None:
+    bench.start("true")
+    bench.exit_state()
+    late = bench.request(["true"], attempt="1")
+    bench.start("true", attempt="2")
+    bench.exit_state()
+    forget(late)
+    assert (bench.directory / "exit.json").exists()
+    forget({**late, "attempt": "2"})
+    assert not bench.directory.parent.exists()
