@@ -26,6 +26,8 @@ IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0
 _ALL_TICKS = 16
 _LEGEND_CHARACTERS = 50
 _LEGEND_ROW_INCHES = 0.18
+_ROOM = 1.03
+"""A y axis from zero shows a little more than the data need: a point on the edge would be cut in half."""
 
 
 def row(panels: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
@@ -189,8 +191,7 @@ def titles(axis: Axes, title: str, x: str, y: str) -> None:
 
 def from_zero(axis: Axes, *, integers: bool = False) -> None:
     """Begin the y axis at zero."""
-    # A little more than the data need: a point on the edge would be cut in half.
-    axis.set_ylim(0, axis.get_ylim()[1] * 1.03)
+    axis.set_ylim(0, axis.get_ylim()[1] * _ROOM)
     if integers:
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
@@ -199,6 +200,7 @@ def percent(axis: Axes, low: float | None = None, high: float | None = None) -> 
     """A y axis of fractions shown as percentages, which spans at least two points."""
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.4g}%"))
     bottom, top = axis.get_ylim()
+    top *= _ROOM if low == 0.0 else 1.0
     bottom, top = bottom if low is None else low, top if high is None else high
     missing = max(0.0, 0.02 - (top - bottom))
     axis.set_ylim(bottom - missing / 2, top + missing / 2)
