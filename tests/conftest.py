@@ -115,7 +115,7 @@ def dask_provisioned(tmp_path_factory: pytest.TempPathFactory) -> DaskProvisione
     def run(*arguments: str) -> Played:
         return play(
             "site.yml", REPOSITORY / "inventory" / "local", "-e", f"node_root={root}",
-            "-e", '{"node_runtimes": ["dask"], "dask_dashboard": true}', *arguments,
+            "-e", '{"node_runtimes": ["dask"], "dask_dashboard": true, "dask_ray": true}', *arguments,
         )  # fmt: skip
 
     rehearsal = run("--check")

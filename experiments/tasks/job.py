@@ -12,8 +12,9 @@ from .batches.spread import Crew, Summary, spread
 from .reports import Progress, alive
 from .serving import cores
 
-SERIAL, THREADS, POOL, JOBLIB, SCATTER, BATCHES = "serial", "threads", "pool", "joblib", "scatter", "batches"
-CLUSTERED = (JOBLIB, SCATTER, BATCHES)
+SERIAL, THREADS, POOL = "serial", "threads", "pool"
+JOBLIB, SCATTER, RAY, BATCHES = "joblib", "scatter", "ray", "batches"
+CLUSTERED = (JOBLIB, SCATTER, RAY, BATCHES)
 
 
 class Job(ABC):
@@ -78,10 +79,14 @@ def result_of(job: Job, via: str, rank: int, crew: Crew | None) -> tuple[Any, Su
 
 
 def _backend(job: Job, via: str) -> AbstractContextManager[Any]:
-    if via not in (JOBLIB, SCATTER):
+    if via not in (JOBLIB, SCATTER, RAY):
         return nullcontext()
     import joblib
 
+    if via == RAY:
+        from ray.util.joblib import register_ray
+
+        register_ray()
+        return joblib.parallel_config(backend="ray", n_jobs=-1)  # type: ignore[no-any-return]
     more = {"scatter": job.shared()} if via == SCATTER else {}
-    context: AbstractContextManager[Any] = joblib.parallel_config(backend="dask", **more)
-    return context
+    return joblib.parallel_config(backend="dask", **more)  # type: ignore[no-any-return]

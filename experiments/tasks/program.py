@@ -15,10 +15,10 @@ from training.options.command_line import parse
 from training.options.description import described
 from training.reporting.events import emit
 
-from . import serving
+from . import ray_nodes, serving
 from .batches.crews import DaskCrew, PoolCrew, warmed
 from .batches.spread import NoWorkersError, Summary
-from .job import BATCHES, CLUSTERED, POOL, SERIAL, Job, result_of
+from .job import BATCHES, CLUSTERED, POOL, RAY, SERIAL, Job, result_of
 from .reports import Measured, say_epoch
 
 SCHEDULER, WORKER, DRIVER, TRAINER = "scheduler", "worker", "driver", "trainer"
@@ -50,6 +50,9 @@ def main(command: str, make: Callable[[Mapping[str, Any]], Job], arguments: Sequ
 
 def _run(role: str, options: Mapping[str, Any], make: Callable[[Mapping[str, Any]], Job]) -> None:
     via = str(options["via"])
+    if via == RAY and role != TRAINER:
+        _run_by_ray(role, make(options))
+        return
     if role in (SCHEDULER, WORKER, DRIVER):
         serving.configure()
     if role == SCHEDULER:
@@ -60,6 +63,25 @@ def _run(role: str, options: Mapping[str, Any], make: Callable[[Mapping[str, Any
         _drive(make(options), via, bool(options.get("performance_report")))
     else:
         _train(make(options), SERIAL if via in CLUSTERED else via)
+
+
+def _run_by_ray(role: str, job: Job) -> None:
+    ray_nodes.configure()
+    if role == SCHEDULER:
+        ray_nodes.head()
+        return
+    job.require_memory(1)
+    job.preparation()()
+    if role == WORKER:
+        ray_nodes.work()
+        return
+    job.check()
+    with ray_nodes.connected():
+        emit(wire.READY, rank=0)
+        measured = Measured()
+        result, _ = result_of(job, RAY, 0, None)
+        values = measured.done()
+    _finish(job, result, 0, job.total, values, None)
 
 
 def _work(job: Job, kind: str) -> None:

@@ -77,7 +77,7 @@ def schedule(preload: str, dashboard: bool, environment: Mapping[str, str] = os.
 
     if preload:
         import_module(preload)
-    host, port = _address(environment["DASK_SCHEDULER_ADDRESS"])
+    host, port = scheduler_address(environment)
     pages = _free_port() if dashboard else 0
 
     async def serve() -> None:
@@ -206,9 +206,7 @@ def wait_for_workers(client: Any) -> None:
 
     Raises ProgramError where none came.
     """
-    import dask
-
-    wanted = int(dask.config.get("harness.workers", 1))
+    wanted = workers_wanted()
     try:
         with alive("waiting for workers"):
             client.wait_for_workers(wanted, timeout=_WORKERS_SECONDS)
@@ -232,6 +230,12 @@ def _free_port() -> int:
     raise ProgramError(f"ports {first} to {last} of this node are all taken", "do without the dashboard")
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.removeprefix("tls://").rpartition(":")
+def scheduler_address(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:
+    """Host and port of the trial's scheduler."""
+    host, _, port = environment["DASK_SCHEDULER_ADDRESS"].removeprefix("tls://").rpartition(":")
     return host, int(port)
+
+
+def workers_wanted(environment: Mapping[str, str] = os.environ) -> int:
+    """How many workers the trial has."""
+    return int(environment.get("DASK_HARNESS__WORKERS", 1))

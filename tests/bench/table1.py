@@ -23,9 +23,11 @@ from tests.bench.table1_numbers import ALL, Tables, bars, curves
 
 COMMAND = "python -m tests.bench.table1"
 MACHINES = REPOSITORY / "inventory" / "table1.example"
+PROGRAMS = REPOSITORY / "tests" / "bench" / "programs"
 TARGET = REPOSITORY / "docs" / "results" / "table1"
 SUBNET = "10.92.0.0/24"
 VICTIM = ("node03", "2")
+SEARCH, PEERS = "search", "forest_peers"
 _BEGIN_SECONDS = 900
 
 
@@ -54,14 +56,15 @@ def main() -> int:
     try:
         stage.up(ALL, dilation=stage.dilation)
         for again in (False, True):
-            done = stage.playbook({"node_runtimes": ["dask"], "dataset_names": []})
+            done = stage.playbook({"node_runtimes": ["dask"], "dask_ray": True, "dataset_names": []})
             if again and done.changed:
                 raise BenchError(f"provisioning again changed {done.changed} things")
         began = time.monotonic()
         _sweep(stage, "table1")
         minutes = (time.monotonic() - began) / 60
         (stage.output / "minutes.json").write_text(json.dumps(minutes), encoding="ascii")
-        _sweep(stage, "search", "--nodes", str(ALL))
+        for name in (SEARCH, PEERS):
+            _sweep(stage, name, "--nodes", str(ALL))
         _killed(stage)
     except BenchError as error:
         print(error, file=sys.stderr)
@@ -73,7 +76,8 @@ def main() -> int:
 
 
 def _sweep(stage: Stage, name: str, *arguments: str) -> None:
-    stage.sweep(EXPERIMENTS / f"{name}.yaml", *arguments, into=f"runs/{name}")
+    directory = PROGRAMS if name == PEERS else EXPERIMENTS
+    stage.sweep(directory / f"{name}.yaml", *arguments, into=f"runs/{name}")
 
 
 def _killed(stage: Stage) -> None:
@@ -122,7 +126,7 @@ def _publish(output: Path, target: Path) -> int:
         return 1
     minutes = output / "minutes.json"
     rows = bars(
-        run, _tables(output, "killed"), _tables(output, "search"),
+        run, _tables(output, "killed"), _tables(output, SEARCH), _tables(output, PEERS),
         json.loads(minutes.read_text(encoding="ascii")) if minutes.exists() else None,
     )  # fmt: skip
     for row in rows:
@@ -130,7 +134,7 @@ def _publish(output: Path, target: Path) -> int:
         print(f"{row.what:70} {row.measured():>24}  {reached}")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("table1", "killed", "search"):
+    for name in ("table1", "killed", SEARCH, PEERS):
         paths = _run(output, name)
         for file in (paths.manifest, paths.trials, paths.epochs, paths.ranks) if paths else ():
             shutil.copy2(file, target / (file.name if name == "table1" else f"{name}_{file.name}"))
@@ -142,7 +146,7 @@ def _publish(output: Path, target: Path) -> int:
 
 
 def _run(output: Path, name: str) -> RunPaths | None:
-    experiment = "search" if name == "search" else "table1"
+    experiment = name if name in (SEARCH, PEERS) else "table1"
     latest = output / "runs" / name / experiment / "latest"
     return RunPaths(latest.resolve()) if latest.exists() else None
 

@@ -75,13 +75,15 @@ def _seconds(trials: Mapping[int, Cells | None]) -> dict[int, float]:
     }
 
 
-def bars(run: Tables, killed: Tables | None, search: Tables | None, minutes: float | None) -> list[Row]:
+def bars(
+    run: Tables, killed: Tables | None, search: Tables | None, peers: Tables | None, minutes: float | None
+) -> list[Row]:
     """The project's promises for Table I; what was not measured has no value."""
     ours, joblib = run.trial("batches", ALL), run.trial("joblib_whole", ALL)
     whole = [row for row in (*run.trials, *(killed.trials if killed else ())) if row["status"] != "failed"]
     digests = {row["weights_sha256"] for row in whole if row["trees"] == str(TREES)}
     over = float(ours["train_seconds"]) / float(ours["best_seconds"]) if ours else None
-    faster = float(joblib["train_seconds"]) / float(ours["train_seconds"]) if ours and joblib else None
+    faster = _times(joblib, ours)
     rows = [
         _row("time over the best schedule by the run's rates, 30 cores", over, at_most(1.05)),
         _row("joblib's Dask backend over batches, 30 cores", faster, at_least(2.0)),
@@ -90,6 +92,7 @@ def bars(run: Tables, killed: Tables | None, search: Tables | None, minutes: flo
         _row("whole Table I", minutes, at_most(40.0), "min"),
         *_kill_rows(run, killed),
         *_search_rows(search),
+        *_peer_rows(peers),
     ]
     if joblib:
         for role in ("driver", "scheduler"):
@@ -129,7 +132,7 @@ def _kill_rows(run: Tables, killed: Tables | None) -> list[Row]:
 
 def _search_rows(search: Tables | None) -> list[Row]:
     ours, joblib = (search.trial(name, ALL) if search else None for name in ("batches", "joblib"))
-    faster = float(joblib["train_seconds"]) / float(ours["train_seconds"]) if ours and joblib else None
+    faster = _times(joblib, ours)
     rates = node_rates(search.ranks("alone", ALL)) if search else []
     ideal = float(ours["images"]) / sum(rates) / float(ours["train_seconds"]) if ours and rates else None
     best = float(ours["best_seconds"]) / float(ours["train_seconds"]) if ours else None
@@ -138,3 +141,20 @@ def _search_rows(search: Tables | None) -> list[Row]:
         _row("grid search: efficiency by the nodes' rates", ideal, at_least(0.9)),
         _row("grid search: share of the best schedule of as many equal fits", best, None),
     ]
+
+
+def _peer_rows(peers: Tables | None) -> list[Row]:
+    """How many times as long as batches others need for the same forest on the same nodes."""
+    ours = peers.trial("batches", ALL) if peers else None
+    found: dict[str, float | None] = {
+        f"{whose} over batches, 30 cores": _times(peers.trial(variant, ALL) if peers else None, ours)
+        for whose, variant in (("joblib's Dask backend", "joblib"), ("Ray's joblib backend", "ray"))
+    }
+    alone = [float(row["train_seconds"]) for row in peers.ranks("alone", ALL)] if peers else []
+    fastest = min(alone) / float(ours["train_seconds"]) if ours and alone else None
+    found["the fastest node by itself over batches on all"] = fastest
+    return [_row(f"2,000 trees: {what}", value, None) for what, value in found.items()]
+
+
+def _times(trial: Cells | None, ours: Cells | None) -> float | None:
+    return float(trial["train_seconds"]) / float(ours["train_seconds"]) if trial and ours else None

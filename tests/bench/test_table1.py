@@ -48,7 +48,7 @@ def test_bars_are_judged_by_what_was_measured() -> None:
     killed = trial("batches", ALL, 38.0, redone="40")
     rows = [rank(killed, 0, "node02", 300)]
     rows += [rank(killed, number, f"node0{number}", 1500) for number in (1, 2, 4, 5, 6)]
-    found = {row.what: row for row in bars(RUN, Tables([killed], rows), None, 38.5)}
+    found = {row.what: row for row in bars(RUN, Tables([killed], rows), None, None, 38.5)}
     values = {what: row.median for what, row in found.items()}
     assert round(values["time over the best schedule by the run's rates, 30 cores"] or 0, 3) == 1.04
     assert values["joblib's Dask backend over batches, 30 cores"] == 3.0
@@ -61,16 +61,31 @@ def test_bars_are_judged_by_what_was_measured() -> None:
     assert found["grid search: efficiency by the nodes' rates"].held is None
 
 
+def test_peers_are_told_by_how_much_longer_they_need() -> None:
+    ours, alone = trial("batches", ALL, 10.0, 2000), trial("alone", ALL, 90.0, 2000)
+    fastest = {**rank(alone, 1, "node02", 2000), "train_seconds": "20.0"}
+    peers = Tables(
+        [ours, alone, trial("joblib", ALL, 55.0, 2000), trial("ray", ALL, 30.0, 2000)],
+        [rank(alone, 0, "node01", 2000), fastest],
+    )
+    found = {row.what: row.median for row in bars(RUN, None, None, peers, None) if row.what.startswith("2,000 trees")}
+    assert found == {
+        "2,000 trees: joblib's Dask backend over batches, 30 cores": 5.5,
+        "2,000 trees: Ray's joblib backend over batches, 30 cores": 3.0,
+        "2,000 trees: the fastest node by itself over batches on all": 2.0,
+    }
+
+
 def test_what_failed_has_no_value() -> None:
     broken = Tables([{**BATCHES, "status": "failed"}], [])
-    assert all(row.held is None for row in bars(broken, None, None, None) if row.bar)
+    assert all(row.held is None for row in bars(broken, None, None, None, None) if row.bar)
 
 
 def test_the_page_has_the_figure_its_sentence_and_both_tables(tmp_path: Path) -> None:
     found = curves(RUN)
     table1_figure.draw(found, tmp_path / "table1.png")
     assert (tmp_path / "table1.png").read_bytes().startswith(b"\x89PNG")
-    page = table1_figure.page(found, bars(RUN, None, None, 45.0), "sudo make")
+    page = table1_figure.page(found, bars(RUN, None, None, None, 45.0), "sudo make")
     assert table1_figure.SENTENCE in page
     assert "| 30 | 124 | 90 | 30 | 133 |" in page
     assert "| whole Table I | 45.0 min | at most 40 | **no** |" in page

@@ -70,6 +70,7 @@ OTHER_MEANINGS = {
     "stop": ("experiments/agent/ranks.py",),  # systemctl's verb
     "start": (
         "harness/check/",  # what was looked at
+        "experiments/tasks/ray_nodes.py",  # a verb of Ray's command
         "harness/experiment/program.py",  # when a role joins
         "harness/launch/watch.py",
         "ansible/roles/base/library/",  # of a unit

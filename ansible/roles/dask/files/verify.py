@@ -37,6 +37,18 @@ def drawing_parts(wheels):
     return {"bokeh": bokeh.__version__}
 
 
+def ray_parts(wheels):
+    """Ray, where it was asked for."""
+    if not any(wheel.startswith("ray-") for wheel in wheels):
+        return {}
+    try:
+        import ray
+        import ray.util.joblib  # what it is for here
+    except (ImportError, OSError) as error:
+        fail(f"Ray does not load: {error}", "site.yml again, which builds the environment anew")
+    return {"ray": ray.__version__}
+
+
 def main():
     try:
         import dask
@@ -50,7 +62,7 @@ def main():
         fail(f"Dask or scikit-learn does not load: {error}", "site.yml again, which builds the environment anew")
     grow(ensemble)
     bundle = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
-    drawing = drawing_parts(bundle["wheels"])
+    more = drawing_parts(bundle["wheels"]) | ray_parts(bundle["wheels"])
     state = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
@@ -60,7 +72,7 @@ def main():
         "numpy": numpy.__version__,
         "scikit_learn": sklearn.__version__,
         "scipy": scipy.__version__,
-        **drawing,
+        **more,
         "wheels": bundle["wheels"],
     }
     scratch = HERE / "runtime.json.new"
