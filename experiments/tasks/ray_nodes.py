@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from contract import wire
@@ -101,7 +101,8 @@ def _serve(*arguments: str) -> None:
 
             def stop(*_: object) -> None:
                 stopped.set()
-                os.killpg(node.pid, signal.SIGKILL)  # asked politely, it goes on for up to 30 s
+                with suppress(ProcessLookupError):
+                    os.killpg(node.pid, signal.SIGKILL)  # asked politely, it goes on for up to 30 s
 
             signal.signal(signal.SIGTERM, stop)
             for line in node.stdout or ():

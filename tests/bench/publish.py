@@ -66,7 +66,7 @@ def sweeps(nodes: int) -> list[Sweep]:
         Sweep(
             "scaling", DEFAULT_EXPERIMENT,
             ("--nodes", some, "--variant", _VARIANT, *_settings("kvstore=allreduce,none"), *timed),
-            ("time", "steps", "scaling", "prediction"),
+            ("target", "steps", "scaling", "prediction"),
             accuracy_from="accuracy",
         ),
         Sweep(

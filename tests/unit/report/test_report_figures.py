@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from report_runs import example, trial
 
 from harness.analysis.analysis import Analysis
 from harness.analysis.steps import step_table
 from harness.contract.wire import PHASE_KEYS
 from harness.display import style
-from harness.report import drawings, figures
+from harness.report import drawings, figures, parts
 
 TWO_STORES = [
     row for nodes in (1, 2, 4) for row in (trial(nodes), trial(nodes, kvstore="other", trial=f"n{nodes:02d}-r1-other"))
@@ -196,6 +197,13 @@ def test_no_point_lies_outside_its_panel() -> None:
             low, high = axis.get_ylim()
             values = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata(), dtype=float)]
             assert all(low <= value <= high for value in values), (kind.stem, axis.get_title(loc="left"))
+
+
+def test_marks_at_the_top_of_percentages_from_zero_are_whole() -> None:
+    axis = Figure().add_subplot()
+    axis.plot([1, 11], [0.9, 1.07], marker="o")
+    parts.percent(axis, low=0.0)
+    assert axis.get_ylim()[1] >= 1.07 * 1.03
 
 
 def test_files_are_the_same_for_the_same_numbers_and_know_the_dark(tmp_path: Path) -> None:
