@@ -53,6 +53,26 @@ def stack_lying(axis: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
     _beside(axis, place, names)
 
 
+def rates_lying(axis: Axes, points: pd.DataFrame, metric: str, colours: Sequence[str], names: Sequence[str]) -> None:
+    """A bar a row beside its name: a median with its 95% interval.
+
+    Args:
+        axis: where to.
+        points: frame with the columns of `Analysis.points`, float64.
+        metric: the column of the medians; those of the intervals are named after it.
+        colours: a colour a row.
+        names: a name a row.
+    """
+    place, median = np.arange(len(points)), points[metric].to_numpy(float)
+    axis.barh(place, median, height=0.72, color=colours)
+    ends = points[[f"{metric}_low", f"{metric}_high"]].to_numpy(float)
+    known = np.isfinite(ends).all(axis=1)
+    if known.any():
+        away = np.abs(ends[known] - median[known, None]).T
+        axis.errorbar(median[known], place[known], xerr=away, fmt="none", ecolor=style.INK, elinewidth=1.0, capsize=2.5)
+    _beside(axis, place, names)
+
+
 def _beside(axis: Axes, place: np.ndarray[Any, Any], names: Sequence[str]) -> None:
     axis.set_yticks(place, [textwrap.fill(said(name), _NAME_CHARACTERS) for name in names])
     axis.invert_yaxis()

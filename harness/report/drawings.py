@@ -71,9 +71,17 @@ def draw_scaling(analysis: Analysis) -> Figure | None:
 
 
 def draw_throughput(analysis: Analysis) -> Figure | None:
-    """Images per second of the cluster, and beside it of one node."""
+    """Images per second of the cluster, and beside it of one node; of one size, series against each other."""
     if not has(analysis, "images_per_second"):
         return None
+    rows = analysis.points.dropna(subset=["images_per_second"])
+    if len(rows) > 1 and rows["nodes"].nunique() == 1:
+        shown = [one for index in rows["series"] for one in analysis.series if one.index == index]
+        figure, axis = parts.lying(len(rows))
+        colours = [style.mark(one.index, one.control).colour for one in shown]
+        bars.rates_lying(axis, rows, "images_per_second", colours, [one.label for one in shown])
+        parts.titles(axis, f"Training throughput at {text.nodes(rows['nodes'].iloc[0])}", "images/s, all nodes", "")
+        return figure
     figure, (left, right) = parts.row(2)
     parts.curves(left, analysis, "images_per_second")
     parts.finish(left, analysis, "Training throughput", "images/s, all nodes")

@@ -86,8 +86,11 @@ def _caption_scaling(analysis: Analysis) -> str:
     return " ".join([speedup, efficiency, *above_notes(analysis)])
 
 
-def _caption_throughput(_: Analysis) -> str:
-    return "While training, without the first epoch where there are more: all nodes together, and one of them."
+def _caption_throughput(analysis: Analysis) -> str:
+    first = "While training, without the first epoch where there are more"
+    if analysis.points["nodes"].nunique() == 1 and len(analysis.points) > 1:
+        return f"{first}: all nodes together, medians with their 95% intervals."
+    return f"{first}: all nodes together, and one of them."
 
 
 def _caption_accuracy(analysis: Analysis) -> str:

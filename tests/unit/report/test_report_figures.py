@@ -164,6 +164,20 @@ def test_series_lie_below_each_other_at_the_largest_size() -> None:
     assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
 
 
+def test_throughputs_of_one_size_lie_below_each_other_with_their_intervals() -> None:
+    rows = [
+        trial(4, kvstore=store, repeat=repeat, trial=f"n04-r{repeat}-{store}")
+        for store in ("dist_sync", "other")
+        for repeat in (1, 2, 3)
+    ]
+    figure = drawings.draw_throughput(example(*rows, kvstore=["dist_sync", "other"]))
+    assert figure is not None
+    (axis,) = figure.axes
+    assert len(axis.patches) == 2
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
+    assert axis.get_title(loc="left") == "Training throughput at 4 nodes"
+
+
 def test_a_phase_that_nobody_told_is_no_bar() -> None:
     rows = pd.DataFrame([{"trial": "n01-r1", "rank": 0, "epoch": 1, "steps": 10, "train_seconds": 5.0} | UNTOLD])
     analysis = dataclasses.replace(example(trial(1)), steps=step_table(rows, example(trial(1)).trials))
