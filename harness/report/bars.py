@@ -58,8 +58,8 @@ def rates_lying(axis: Axes, points: pd.DataFrame, metric: str, colours: Sequence
 
     Args:
         axis: where to.
-        points: frame with the columns of `Analysis.points`, float64.
-        metric: the column of the medians; those of the intervals are named after it.
+        points: frame with the columns of `Analysis.points`, float64 (images/s).
+        metric: the column of the medians, images/s; those of the intervals are named after it.
         colours: a colour a row.
         names: a name a row.
     """
