@@ -59,6 +59,20 @@ class Nodes:
         )
 
 
+def without(nodes: Nodes, part: str, directory: Path) -> Nodes:
+    """Nodes in another directory, with the same environment but for a part that its record does not name."""
+    environment = directory / "root" / "runtimes" / "dask"
+    environment.mkdir(parents=True)
+    theirs = nodes.root / "runtimes" / "dask"
+    for path in theirs.iterdir():
+        if path.name != "runtime.json":
+            (environment / path.name).symlink_to(path)
+    state = json.loads((theirs / "runtime.json").read_text(encoding="utf-8"))
+    state.pop(part, None)
+    (environment / "runtime.json").write_text(json.dumps(state), encoding="utf-8")
+    return Nodes(directory, directory / "root")
+
+
 def processes(nodes: Nodes) -> Iterator[tuple[int, dict[str, str], list[str]]]:
     """What runs for trials on these nodes, also what ranks have forked: its number, environment and command."""
     for path in Path("/proc").glob("[0-9]*/environ"):

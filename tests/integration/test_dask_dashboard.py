@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from dask_nodes import Nodes, listening, nothing_is_left, ranks, running
+from dask_nodes import Nodes, listening, nothing_is_left, ranks, running, without
 
 from harness.contract import wire
 
@@ -64,17 +64,7 @@ def upgraded(port: int, origin: str) -> bytes:
 
 @pytest.mark.parametrize("asked", ["--dashboard", "--set performance_report=true"])
 def test_without_bokeh_on_the_nodes_both_are_refused_with_the_remedy(nodes: Nodes, tmp_path: Path, asked: str) -> None:
-    bare = tmp_path / "root"
-    environment = bare / "runtimes" / "dask"
-    environment.mkdir(parents=True)
-    theirs = nodes.root / "runtimes" / "dask"
-    for path in theirs.iterdir():
-        if path.name != "runtime.json":
-            (environment / path.name).symlink_to(path)
-    state = json.loads((theirs / "runtime.json").read_text(encoding="utf-8"))
-    state.pop("bokeh", None)
-    (environment / "runtime.json").write_text(json.dumps(state), encoding="utf-8")
-    code, said = Nodes(tmp_path, bare).sweep("bare", "forest.py", 1, asked, trees=10, via="batches")
+    code, said = without(nodes, "bokeh", tmp_path).sweep("bare", "forest.py", 1, asked, trees=10, via="batches")
     assert code == 2
     assert "d-1: its runtime has no bokeh" in said
     assert "dask_dashboard: true" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from dask_nodes import Nodes, nothing_is_left, ranks, wait_until
+from dask_nodes import Nodes, nothing_is_left, ranks, wait_until, without
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -88,17 +87,7 @@ def test_a_lost_head_ends_the_trial(nodes: Nodes) -> None:
 
 
 def test_nodes_without_ray_are_refused_with_the_remedy(nodes: Nodes, tmp_path: Path) -> None:
-    bare = tmp_path / "root"
-    environment = bare / "runtimes" / "dask"
-    environment.mkdir(parents=True)
-    theirs = nodes.root / "runtimes" / "dask"
-    for path in theirs.iterdir():
-        if path.name != "runtime.json":
-            (environment / path.name).symlink_to(path)
-    state = json.loads((theirs / "runtime.json").read_text(encoding="utf-8"))
-    state.pop("ray", None)
-    (environment / "runtime.json").write_text(json.dumps(state), encoding="utf-8")
-    code, said = Nodes(tmp_path, bare).sweep("bare", "forest.py", 1, trees=10, via="ray")
+    code, said = without(nodes, "ray", tmp_path).sweep("bare", "forest.py", 1, trees=10, via="ray")
     assert code == 2
     assert "d-1: its runtime has no ray" in said
     assert "dask_ray: true" in said
