@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,28 +26,15 @@ def grow(ensemble):
         )
 
 
-def drawing_parts(wheels):
-    """What the dashboard is drawn with, where that was asked for."""
-    if not any(wheel.startswith("bokeh-") for wheel in wheels):
+def optional(wheels, name, what, module):
+    """The version of a part that was asked for, once the module that needs it loads; nothing where it was not asked for."""
+    if not any(wheel.startswith(f"{name}-") for wheel in wheels):
         return {}
     try:
-        import bokeh
-        import distributed.dashboard.scheduler  # noqa: F401 - it draws with bokeh, and refuses one that is too old
+        import_module(module)
+        return {name: import_module(name).__version__}
     except (ImportError, OSError) as error:
-        fail(f"Dask's dashboard does not load: {error}", "site.yml again, which builds the environment anew")
-    return {"bokeh": bokeh.__version__}
-
-
-def ray_parts(wheels):
-    """Ray, where it was asked for."""
-    if not any(wheel.startswith("ray-") for wheel in wheels):
-        return {}
-    try:
-        import ray
-        import ray.util.joblib  # what it is for here
-    except (ImportError, OSError) as error:
-        fail(f"Ray does not load: {error}", "site.yml again, which builds the environment anew")
-    return {"ray": ray.__version__}
+        fail(f"{what} does not load: {error}", "site.yml again, which builds the environment anew")
 
 
 def main():
@@ -62,7 +50,10 @@ def main():
         fail(f"Dask or scikit-learn does not load: {error}", "site.yml again, which builds the environment anew")
     grow(ensemble)
     bundle = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
-    more = drawing_parts(bundle["wheels"]) | ray_parts(bundle["wheels"])
+    wheels = bundle["wheels"]
+    # The dashboard draws with bokeh, and refuses one that is too old.
+    more = optional(wheels, "bokeh", "Dask's dashboard", "distributed.dashboard.scheduler")
+    more |= optional(wheels, "ray", "Ray", "ray.util.joblib")
     state = {
         "python": platform.python_version(),
         "architecture": platform.machine(),
@@ -73,7 +64,7 @@ def main():
         "scikit_learn": sklearn.__version__,
         "scipy": scipy.__version__,
         **more,
-        "wheels": bundle["wheels"],
+        "wheels": wheels,
     }
     scratch = HERE / "runtime.json.new"
     scratch.write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
