@@ -28,6 +28,11 @@ class Job(ABC):
     def total(self) -> int:
         """How many items there are."""
 
+    @property
+    def rehearsed(self) -> int:
+        """How many items each process does before work begins, so that their rate is known; 0 where one may take long."""
+        return 0
+
     @abstractmethod
     def require_memory(self, copies: int) -> None:
         """Raise ProgramError where the node has no room for so many copies of the data."""
@@ -48,9 +53,13 @@ class Job(ABC):
     def alone(self, jobs: int | None) -> Any:
         """The result by the library's own way: with so many jobs, or None for what joblib's context says."""
 
+    def received(self, value: Any) -> Any:
+        """What is kept of the value of a batch. It is called while other batches are done."""
+        return value
+
     @abstractmethod
     def assembled(self, parts: Mapping[int, Any]) -> Any:
-        """The result from the values of all batches, by their first item."""
+        """The result from what was received of all batches, by their first item."""
 
     @abstractmethod
     def digest(self, result: Any) -> str:
@@ -70,7 +79,10 @@ def result_of(job: Job, via: str, rank: int, crew: Crew | None) -> tuple[Any, Su
     if crew:
         parts: dict[int, Any] = {}
         summary = spread(
-            crew, job.total, lambda batch, value: parts.__setitem__(batch.first, value), Progress(rank, job.total)
+            crew,
+            job.total,
+            lambda batch, value: parts.__setitem__(batch.first, job.received(value)),
+            Progress(rank, job.total),
         )
         return job.assembled(parts), summary
     jobs = 1 if via == SERIAL else cores() if via == THREADS else None

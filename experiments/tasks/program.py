@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from contract import wire
@@ -16,7 +17,7 @@ from training.options.description import described
 from training.reporting.events import emit
 
 from . import ray_nodes, serving
-from .batches.crews import DaskCrew, PoolCrew, warmed
+from .batches.crews import DaskCrew, PoolCrew, rehearsed, warmed
 from .batches.spread import NoWorkersError, Summary
 from .job import BATCHES, CLUSTERED, POOL, RAY, SERIAL, Job, result_of
 from .reports import Measured, say_epoch
@@ -58,7 +59,7 @@ def _run(role: str, options: Mapping[str, Any], make: Callable[[Mapping[str, Any
     if role == SCHEDULER:
         serving.schedule("" if via == BATCHES else make(options).module, bool(options.get("serve_dashboard")))
     elif role == WORKER:
-        _work(make(options), options.get("pool") or (_PROCESSES if via == BATCHES else "threads"))
+        _work(make(options), via, options.get("pool") or (_PROCESSES if via == BATCHES else "threads"))
     elif role == DRIVER:
         _drive(make(options), via, bool(options.get("performance_report")))
     else:
@@ -84,15 +85,19 @@ def _run_by_ray(role: str, job: Job) -> None:
     _finish(job, result, 0, job.total, values, None)
 
 
-def _work(job: Job, kind: str) -> None:
+def _work(job: Job, via: str, kind: str) -> None:
     """Be a worker of Dask, that is there once its processes have the data."""
     count = serving.cores()
     job.require_memory(count if kind == _PROCESSES else 1)
-    if kind != _PROCESSES:
+    if kind == _PROCESSES:
+        processes = warmed(count, job.module, job.preparation(), "distributed")
+    else:
         job.preparation()()
-        serving.work(None)
+        processes = None
+    if via != BATCHES:
+        serving.work(processes)
         return
-    serving.work(warmed(count, job.module, job.preparation(), "distributed"))
+    serving.work(None, processes or ThreadPoolExecutor(count, "cores"))
 
 
 def _drive(job: Job, via: str, with_report: bool) -> None:
@@ -103,9 +108,9 @@ def _drive(job: Job, via: str, with_report: bool) -> None:
     with serving.connected() as client:
         emit(wire.READY, rank=0)
         serving.wait_for_workers(client)
-        crew = DaskCrew(client, job.work()) if via == BATCHES else None
         with serving.reported(with_report):
-            client.run(serving.begin_part)
+            rates = client.run(serving.begin_part, job.work(), job.rehearsed, on_error="ignore")
+            crew = DaskCrew(client, job.work(), rates) if via == BATCHES else None
             measured = Measured()
             try:
                 result, summary = result_of(job, via, 0, crew)
@@ -116,7 +121,8 @@ def _drive(job: Job, via: str, with_report: bool) -> None:
                     crew.dismiss()
             values = measured.done()
         items = summary.items if summary else None
-        there = client.run(serving.end_part, items, summary.bytes if summary else None, on_error="ignore")
+        sent = summary.bytes if summary else None
+        there = client.run(serving.end_part, values["train_seconds"], items, sent, on_error="ignore")
     if summary:
         values["result_bytes"] = _of_the_gone(summary.bytes, there)
     _finish(job, result, 0, _of_the_gone(items, there) if items is not None else job.total, values, summary)
@@ -135,8 +141,11 @@ def _train(job: Job, via: str) -> None:
     job.check()
     job.preparation()()
     emit(wire.READY, rank=rank)
+    crew = None
+    if pool:
+        crew = PoolCrew(pool, count, job.work(), rehearsed(pool, count, job.work(), job.rehearsed))
     measured = Measured()
-    result, summary = result_of(job, via, rank, PoolCrew(pool, count, job.work()) if pool else None)
+    result, summary = result_of(job, via, rank, crew)
     _finish(job, result, rank, job.total, measured.done(), summary)
 
 

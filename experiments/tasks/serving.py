@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -17,7 +18,7 @@ from training import trial
 from training.errors import ProgramError
 from training.reporting.events import emit
 
-from .batches.crews import Processes
+from .batches.crews import Processes, Work, rehearsed
 from .reports import Measured, alive, say_epoch
 
 # An idle worker costs less than 1% of a slow core: nothing that looks often, and no second process that guards it.
@@ -104,10 +105,15 @@ def schedule(preload: str, dashboard: bool, environment: Mapping[str, str] = os.
     asyncio.run(serve())
 
 
-def work(executor: Processes | None, environment: Mapping[str, str] = os.environ) -> None:
-    """Be a worker until stopped; tasks run in `executor`, in threads without one.
+def work(executor: Processes | None, pool: Executor | None = None, environment: Mapping[str, str] = os.environ) -> None:
+    """Be a worker until stopped.
 
-    Raises PoolLostError where one of the executor's processes was killed: nobody starts it again, so that what kills it every
+    Args:
+        executor: what tasks run in, all of them; threads without one.
+        pool: what tasks may give work to, as `crews.together` does.
+        environment: the rank's.
+
+    Raises PoolLostError where one of their processes was killed: nobody starts it again, so that what kills it every
     time does not go on for ever.
     """
     from distributed import Worker
@@ -126,11 +132,12 @@ def work(executor: Processes | None, environment: Mapping[str, str] = os.environ
             dashboard_address=f"{_LOOPBACK}:0",
         )
         worker.http_server.stop()
-        worker.measured = Measured()
+        worker.measured, worker.pool = Measured(), pool
         broken = asyncio.Event()
-        if executor:
-            loop = asyncio.get_running_loop()
-            executor.on_broken = partial(loop.call_soon_threadsafe, broken.set)
+        loop = asyncio.get_running_loop()
+        for processes in (executor, pool):
+            if isinstance(processes, Processes):
+                processes.on_broken = partial(loop.call_soon_threadsafe, broken.set)
         emit(wire.READY, rank=trial.rank(environment))
         saying, *ends = map(asyncio.ensure_future, (_say_tasks(worker), worker.finished(), broken.wait()))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -157,17 +164,28 @@ async def _say_tasks(worker: Any) -> None:
             emit(wire.TASKS, rank=trial.rank(), **dict(zip(wire.TASK_KEYS, now, strict=True)))
 
 
-def begin_part(dask_worker: Any) -> None:
-    """In a worker: what it costs is counted from here."""
+async def begin_part(work: Work, items: int, dask_worker: Any) -> float | None:
+    """In a worker: what it costs is counted from here on.
+
+    Returns the seconds that an item of `work` takes on one of its cores; None where it has no pool, and where `items`, that
+    each core does to find out, is 0.
+    """
+    pool: Executor | None = dask_worker.pool
+    seconds = await asyncio.to_thread(rehearsed, pool, dask_worker.state.nthreads, work, items) if pool else None
     dask_worker.measured = Measured()
+    return seconds
 
 
-def end_part(items: Mapping[str, int] | None, sent: Mapping[str, int] | None, dask_worker: Any) -> None:
+def end_part(seconds: float, items: Mapping[str, int] | None, sent: Mapping[str, int] | None, dask_worker: Any) -> None:
     """In a worker: print its row.
 
-    `items` says by address how many of the result's items are its, `sent` how many bytes; None where nobody knows.
+    Args:
+        seconds: what the work took, by the driver: a worker hears of its end later than it was.
+        items: by address, how many of the result's items are its; None where nobody knows.
+        sent: by address, how many bytes of results it sent; None where nobody knows.
+        dask_worker: whose row it is.
     """
-    values = dask_worker.measured.done()
+    values = dask_worker.measured.done() | {"train_seconds": seconds}
     if sent is not None:
         values["result_bytes"] = sent.get(dask_worker.address, 0)
     say_epoch(trial.rank() + 1, None if items is None else items.get(dask_worker.address, 0), values)

@@ -39,6 +39,8 @@ class Role(BaseModel):
     """So many of them may be lost without ending the trial."""
     joins: Literal["start", "any"] = "start"
     """`any`: one that is late is not missed."""
+    says_ready: bool = False
+    """It serves, and prints a `ready` event as ranks that finish do: a virtual node holds it to a board's speed from then."""
     when: When = {}
 
     @field_validator("on")

@@ -121,7 +121,7 @@ class Watch:
 
     def expects_ready(self, rank: Rank) -> bool:
         """Whether this rank is to say when it is ready."""
-        return self._expects_events and rank.finishes
+        return self._expects_events and (rank.finishes or rank.declared.says_ready)
 
     @property
     def all_ready(self) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures import CancelledError as PoolCancelledError
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from statistics import fmean
 from typing import Any
 
 from .shares import Batch
-from .spread import BatchLostError, Crew, Part, WorkerLostError
+from .spread import BatchLostError, Crew, Done, Part, WorkerLostError
 
 Work = Callable[[int, int], Part]
 """Does items `first` to `first + count - 1`; can be pickled."""
@@ -34,7 +36,7 @@ class Call:
 
 _RESULT_SECONDS = 120.0
 """So long a result may travel: slow nodes on a busy machine take a second for an answer."""
-_FETCHING = 4
+_FETCHING = 16
 """So many results are fetched at once: one that does not come must not keep others waiting."""
 
 
@@ -82,15 +84,38 @@ def warmed(count: int, module: str, preparation: Callable[[], Any], meanwhile: s
     return pool
 
 
+def rehearsed(pool: Executor, cores: int, work: Work, items: int) -> float | None:
+    """Seconds that an item takes on a core while all cores work.
+
+    None where `items`, that each does for it, is 0, and where the work raises: it will again, where somebody is told.
+    """
+    if not items:
+        return None
+    tries = [pool.submit(_rehearse, work, items) for _ in range(cores)]
+    try:
+        return fmean(future.result() for future in tries)
+    except Exception:
+        return None
+
+
+def _rehearse(work: Work, items: int) -> float:
+    work(0, items)  # the first time takes longer
+    return work(0, items).seconds
+
+
 class PoolCrew(Crew):
     """One worker: a pool of this machine's processes."""
 
-    def __init__(self, pool: Executor, cores: int, work: Work) -> None:
-        self._pool, self._cores, self._work = pool, cores, work
+    def __init__(self, pool: Executor, cores: int, work: Work, seconds: float | None = None) -> None:
+        self._pool, self._cores, self._work, self._seconds = pool, cores, work, seconds
 
     def workers(self) -> Mapping[Hashable, int]:
         """The pool, always."""
         return {"pool": self._cores}
+
+    def item_seconds(self, worker: Hashable) -> float | None:
+        """As it was told."""
+        return self._seconds
 
     def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
         """A process that is free does it."""
@@ -99,10 +124,14 @@ class PoolCrew(Crew):
 
 
 class DaskCrew(Crew):
-    """The workers of a Dask cluster; a batch goes to the worker that it was made for, and to no other."""
+    """The workers of a Dask cluster; a batch goes to the worker that it was made for, and to no other.
 
-    def __init__(self, client: Any, work: Work) -> None:
-        self._client, self._work = client, work
+    Batches that a worker gets at the same time are one task of Dask's: a task costs the client and the scheduler milliseconds.
+    """
+
+    def __init__(self, client: Any, work: Work, rates: Mapping[Hashable, float | None] | None = None) -> None:
+        """`rates`: by address, what workers say that an item takes on a core of theirs, in seconds."""
+        self._client, self._work, self._rates = client, Call(__name__, together.__name__, (work,)), dict(rates or {})
         self._futures: dict[Hashable, set[Any]] = {}
         self._fetching = ThreadPoolExecutor(_FETCHING, "results")
 
@@ -115,14 +144,26 @@ class DaskCrew(Crew):
         found: Mapping[Hashable, int] = self._client.nthreads()
         return found
 
+    def item_seconds(self, worker: Hashable) -> float | None:
+        """As it said."""
+        return self._rates.get(worker)
+
     def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
         """Send it."""
+        self.submit_all(worker, [batch], lambda results: done(results[0][1]))
+
+    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        """Send them as one task."""
         future = self._client.submit(
-            self._work, batch.first, batch.count, workers=[worker], allow_other_workers=False, pure=False,
-            key=f"batch-{batch.first}-{batch.count}-{time.monotonic_ns()}",
+            self._work, [(batch.first, batch.count) for batch in batches], workers=[worker], allow_other_workers=False,
+            pure=False, key=f"batch-{batches[0].first}-{sum(batch.count for batch in batches)}-{time.monotonic_ns()}",
         )  # fmt: skip
         self._futures.setdefault(worker, set()).add(future)
-        future.add_done_callback(lambda found: self._fetch(worker, found, done))
+
+        def fetched(result: Callable[[], list[Part]]) -> None:
+            done([(batch, partial(_nth, result, place)) for place, batch in enumerate(batches)])
+
+        future.add_done_callback(lambda found: self._fetch(worker, found, fetched))
 
     def drop(self, worker: Hashable) -> None:
         """Cancel what waits for a worker that will not come back."""
@@ -135,17 +176,17 @@ class DaskCrew(Crew):
             self.drop(worker)
         self._fetching.shutdown(wait=False, cancel_futures=True)
 
-    def _fetch(self, worker: Hashable, future: Any, done: Callable[[Callable[[], Part]], None]) -> None:
+    def _fetch(self, worker: Hashable, future: Any, done: Callable[[Callable[[], list[Part]]], None]) -> None:
         """In a thread of its own, so that nobody waits for the wire."""
         with contextlib.suppress(RuntimeError):  # dismissed
             found = self._fetching.submit(self._result, worker, future)
             found.add_done_callback(lambda fetched: done(fetched.result))
 
-    def _result(self, worker: Hashable, future: Any) -> Part:
+    def _result(self, worker: Hashable, future: Any) -> list[Part]:
         from distributed import CancelledError, KilledWorker
 
         try:
-            part: Part = future.result(timeout=_RESULT_SECONDS)
+            parts: list[Part] = future.result(timeout=_RESULT_SECONDS)
         except (BrokenExecutor, PoolCancelledError, CancelledError, KilledWorker) as error:
             raise WorkerLostError(str(error)) from error
         except (TimeoutError, OSError) as error:
@@ -154,4 +195,16 @@ class DaskCrew(Crew):
             raise BatchLostError(str(error)) from error
         finally:
             self._futures.get(worker, set()).discard(future)
-        return part
+        return parts
+
+
+def together(work: Work, batches: Sequence[tuple[int, int]]) -> list[Part]:
+    """In a worker of Dask: do these batches, each with a process of its pool, and answer when all are done."""
+    from distributed import get_worker
+
+    pool: Executor = get_worker().pool
+    return [future.result() for future in [pool.submit(work, first, count) for first, count in batches]]
+
+
+def _nth(result: Callable[[], list[Part]], place: int) -> Part:
+    return result()[place]

@@ -15,8 +15,10 @@ LONGEST_SECONDS = 3.0
 """A batch takes no longer than this: so much work of one core is lost with a worker."""
 _SMOOTHING = 0.5
 """How much the newest measurement of a rate counts."""
-_GAIN = 0.8
+_GAIN = 0.5
 """An unfinished batch is given to a second worker where that one is expected to need less than this part of the time left."""
+_SHORT_SECONDS = 1.0
+"""Items that take less are handed to all cores of a worker together, and reported together."""
 _BISECTIONS = 40
 
 
@@ -42,11 +44,23 @@ class _Worker:
     seconds: float | None = None
     """Of an item on one core; None while nothing is known."""
     open: list[_Open] = field(default_factory=list)
+    delay: float = 0.0
+    """Seconds that a batch and its result are under way. A batch takes as long at least, so that the next is there in time."""
+
+    def learn(self, batch: Batch, seconds: float, now: float) -> float:
+        """A batch is done, an item of which took so long, and its result is here; when it was done."""
+        self.seconds = seconds if self.seconds is None else self.seconds + _SMOOTHING * (seconds - self.seconds)
+        each = next(each for each in self.open if each.batch == batch)
+        if each.began is None:
+            return now
+        if each.began == each.given:
+            self.delay = max(0.0, now - each.given - batch.count * seconds)
+        return min(now, max(now - self.delay, each.began + batch.count * seconds))
 
     def free_times(self, now: float) -> list[float]:
         """When each core is expected to have nothing more to do."""
         seconds = self.seconds or 0.0
-        times = [_end(each, seconds, now) for each in self.open if each.began is not None]
+        times = [_end(each, seconds, self.delay, now) for each in self.open if each.began is not None]
         times = sorted(times + [now] * (self.cores - len(times)))
         for each in self.open:
             if each.began is None:
@@ -55,11 +69,11 @@ class _Worker:
         return times
 
 
-def _end(each: _Open, seconds: float, now: float) -> float:
-    """When a batch is expected to end; one that is late is expected to need half as long again."""
+def _end(each: _Open, seconds: float, delay: float, now: float) -> float:
+    """When a batch is expected to end; one whose result is late is expected to need half as long again."""
     began = each.given + LONGEST_SECONDS if each.began is None else each.began
     expected = began + each.batch.count * seconds
-    return expected if expected > now else now + (now - began) / 2
+    return max(expected, now) if expected + delay > now else now + (now - began) / 2
 
 
 class Shares:
@@ -70,6 +84,7 @@ class Shares:
         self._pending = deque([Batch(0, total)])
         self._done: set[Batch] = set()
         self._workers: dict[Hashable, _Worker] = {}
+        self._ends: tuple[float, float] | None = None
         self.finished = 0
         """Items whose results are there."""
 
@@ -78,12 +93,15 @@ class Shares:
         """Those that have joined and not left."""
         return list(self._workers)
 
-    def join(self, worker: Hashable, cores: int) -> None:
-        """A worker is there, at any time."""
-        self._workers.setdefault(worker, _Worker(cores))
+    def join(self, worker: Hashable, cores: int, seconds: float | None = None) -> None:
+        """A worker is there, at any time; `seconds` is what an item takes on one of its cores, where that is known."""
+        if worker not in self._workers:
+            self._workers[worker] = _Worker(cores, seconds)
+            self._ends = None
 
     def leave(self, worker: Hashable) -> int:
         """A worker is gone: what only it had is to be done again. How many items that are."""
+        self._ends = None
         gone = self._workers.pop(worker, None)
         lost = [each.batch for each in gone.open if not self._held(each.batch)] if gone else []
         self._pending.extendleft(lost)
@@ -91,6 +109,7 @@ class Shares:
 
     def miss(self, worker: Hashable, batch: Batch) -> int:
         """The result of a worker's batch did not arrive: it is to be done again, if nobody else has it. How many items."""
+        self._ends = None
         own = self._workers.get(worker)
         if not own:
             return 0
@@ -111,6 +130,12 @@ class Shares:
             own.open.append(_Open(batch, None if waits else now, now))
         return batch
 
+    def together(self, worker: Hashable, batches: list[Batch]) -> list[list[Batch]]:
+        """Its next batches, cut into those that it can do at the same time: one for each core at most."""
+        own = self._workers[worker]
+        size = own.cores if own.seconds is not None and own.seconds < _SHORT_SECONDS else 1
+        return [batches[first : first + size] for first in range(0, len(batches), size)]
+
     def finish(self, worker: Hashable, batch: Batch, seconds: float, now: float) -> bool:
         """A worker has done a batch, an item of which took it so many seconds; whether it was the first to.
 
@@ -119,11 +144,12 @@ class Shares:
         own = self._workers.get(worker)
         if not own or all(each.batch != batch for each in own.open):
             return False
-        own.seconds = seconds if own.seconds is None else own.seconds + _SMOOTHING * (seconds - own.seconds)
+        self._ends = None
+        ended = own.learn(batch, seconds, now)
         own.open = [each for each in own.open if each.batch != batch]
         free = own.cores - sum(each.began is not None for each in own.open)
         for each in [each for each in own.open if each.began is None][:free]:
-            each.began = now
+            each.began = ended
         if batch in self._done:
             return False
         self._done.add(batch)
@@ -140,7 +166,8 @@ class Shares:
             room = int((self._finish_time(now) - own.free_times(now)[0]) / own.seconds + 1e-9)
             if room < 1:
                 return None
-            count = max(1, min(room // 2, int(LONGEST_SECONDS / own.seconds)))
+            least = min(room, int(own.delay / own.seconds))
+            count = max(1, min(max(room // 2, least), int(LONGEST_SECONDS / own.seconds)))
         first = self._pending.popleft()
         if first.count > count:
             self._pending.appendleft(Batch(first.first + count, first.count - count))
@@ -150,18 +177,20 @@ class Shares:
         """What another worker has and is not expected to finish soon: whoever is first counts."""
         if not own.seconds or len(own.open) >= own.cores:
             return None
-        open_ = [(_end(each, worker.seconds or 0.0, now), each.batch) for worker in self._workers.values()
-                 for each in worker.open if worker is not own]  # fmt: skip
+        open_ = [(_end(each, other.seconds or 0.0, other.delay, now) + other.delay, each.batch)
+                 for other in self._workers.values() for each in other.open if other is not own]  # fmt: skip
         held = [batch for worker in self._workers.values() for batch in (each.batch for each in worker.open)]
         alone = [(end, batch) for end, batch in open_ if held.count(batch) == 1 and batch not in self._done]
         end, batch = max(alone, key=lambda found: found[0], default=(0.0, None))
-        return batch if batch and batch.count * own.seconds < _GAIN * (end - now) else None
+        return batch if batch and batch.count * own.seconds + own.delay < _GAIN * (end - now) else None
 
     def _finish_time(self, now: float) -> float:
-        """When all is done at the earliest, by the rates that are known."""
-        left = sum(batch.count for batch in self._pending)
-        cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.free_times(now)]
-        return earliest_end(left, cores)
+        """When all is done at the earliest, by the rates that are known. Handing out changes nothing of it."""
+        if not self._ends or self._ends[0] != now:
+            left = sum(batch.count for batch in self._pending)
+            cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.free_times(now)]
+            self._ends = now, earliest_end(left, cores)
+        return self._ends[1]
 
 
 def earliest_end(items: int, cores: list[tuple[float, float]]) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .shares import Batch, Shares, earliest_end
@@ -29,6 +31,11 @@ class Part:
     def __sizeof__(self) -> int:
         """Dask asks this; without it any object of ours has a few bytes."""
         return super().__sizeof__() + self.bytes
+
+
+Results = Sequence[tuple[Batch, Callable[[], Part]]]
+"""Batches that came to an end together, each with a function that gives the result or raises."""
+Done = Callable[[Results], None]
 
 
 class WorkerLostError(Exception):
@@ -56,6 +63,19 @@ class Crew(ABC):
 
         WorkerLostError says that the worker is gone, BatchLostError that this result is; what else it raises is the task's own.
         """
+
+    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        """Have a worker do several short batches, each on a core of its own. `done` is called once or several times."""
+
+        def one(batch: Batch, result: Callable[[], Part]) -> None:
+            done([(batch, result)])
+
+        for batch in batches:
+            self.submit(worker, batch, partial(one, batch))
+
+    def item_seconds(self, worker: Hashable) -> float | None:
+        """What an item takes on one of its cores, where that is known before it has done any."""
+        return None
 
     def drop(self, worker: Hashable) -> None:  # noqa: B027 - only some have something to do
         """A worker is gone: forget what it was to do."""
@@ -96,48 +116,67 @@ class Summary:
         return earliest_end(total, cores) if cores else None
 
 
+_Inbox = queue.SimpleQueue[tuple[Hashable, Results]]
+
+
 def spread(
     crew: Crew, total: int, take: Callable[[Batch, Any], None], progress: Callable[[int], None] = lambda done: None
 ) -> Summary:
     """Have items 0 to `total` - 1 done; `take` gets each batch's result once, in the order in which they come.
 
+    It is called while workers have something to do, so that what it needs time for is no time of theirs.
+
     Raises what a task raises, and NoWorkersError where nobody is there for a minute.
     """
     shares, summary = Shares(total), Summary()
-    inbox: queue.SimpleQueue[tuple[Hashable, Batch, Callable[[], Part]]] = queue.SimpleQueue()
+    inbox: _Inbox = queue.SimpleQueue()
+    untaken: deque[tuple[Batch, Any]] = deque()
     began = seen = time.perf_counter()
-    looked = -_LOOK_SECONDS
-    while shares.finished < total:
+    looked, changed = -_LOOK_SECONDS, True
+    while shares.finished < total or untaken:
         now = time.perf_counter()
         if now - looked >= _LOOK_SECONDS:
-            looked = now
+            looked, changed = now, True
             _look(crew, shares, summary)
             seen = now if shares.workers else seen
             if now - seen > _EMPTY_SECONDS:
                 raise NoWorkersError(f"no worker for {_EMPTY_SECONDS:.0f} s")
-        summary.batches += _hand_out(crew, shares, inbox, now)
-        try:
-            worker, batch, result = inbox.get(timeout=_LOOK_SECONDS)
-        except queue.Empty:
-            continue
-        try:
-            part = result()
-        except WorkerLostError:
-            _lose(crew, shares, summary, worker)
-            continue
-        except BatchLostError:
-            summary.missed[worker] = summary.missed.get(worker, 0) + shares.miss(worker, batch)
-            looked = -_LOOK_SECONDS  # who does not answer may be gone
-            continue
-        if shares.finish(worker, batch, part.seconds, time.perf_counter()):
-            summary.items[worker] = summary.items.get(worker, 0) + batch.count
-            summary.bytes[worker] = summary.bytes.get(worker, 0) + part.bytes
-            take(batch, part.value)
-            progress(shares.finished)
-        items, seconds = summary.work.get(worker, (0, 0.0))
-        summary.work[worker] = (items + batch.count, seconds + part.seconds * batch.count)
+        if changed:
+            summary.batches += _hand_out(crew, shares, inbox, now)
+        arrived = _arrived(inbox, 0.0 if untaken else _LOOK_SECONDS)
+        changed = bool(arrived)
+        if not arrived and untaken:
+            take(*untaken.popleft())
+        for worker, batch, result in arrived:
+            try:
+                part = result()
+            except WorkerLostError:
+                _lose(crew, shares, summary, worker)
+                continue
+            except BatchLostError:
+                summary.missed[worker] = summary.missed.get(worker, 0) + shares.miss(worker, batch)
+                looked = -_LOOK_SECONDS  # who does not answer may be gone
+                continue
+            if shares.finish(worker, batch, part.seconds, time.perf_counter()):
+                untaken.append((batch, part.value))
+                progress(shares.finished)
+                summary.items[worker] = summary.items.get(worker, 0) + batch.count
+                summary.bytes[worker] = summary.bytes.get(worker, 0) + part.bytes
+            items, seconds = summary.work.get(worker, (0, 0.0))
+            summary.work[worker] = (items + batch.count, seconds + part.seconds * batch.count)
     summary.seconds = time.perf_counter() - began
     return summary
+
+
+def _arrived(inbox: _Inbox, seconds: float) -> list[tuple[Hashable, Batch, Callable[[], Part]]]:
+    """All results that are there; waits so long for the first."""
+    found = []
+    try:
+        found.append(inbox.get(timeout=seconds) if seconds else inbox.get_nowait())
+        while True:
+            found.append(inbox.get_nowait())
+    except queue.Empty:
+        return [(worker, batch, result) for worker, results in found for batch, result in results]
 
 
 def _look(crew: Crew, shares: Shares, summary: Summary) -> None:
@@ -146,7 +185,7 @@ def _look(crew: Crew, shares: Shares, summary: Summary) -> None:
         _lose(crew, shares, summary, worker)
     for worker, cores in there.items():
         if worker not in summary.lost:
-            shares.join(worker, cores)
+            shares.join(worker, cores, crew.item_seconds(worker))
             summary.cores[worker] = cores
 
 
@@ -156,17 +195,17 @@ def _lose(crew: Crew, shares: Shares, summary: Summary, worker: Hashable) -> Non
         crew.drop(worker)
 
 
-def _hand_out(
-    crew: Crew, shares: Shares, inbox: queue.SimpleQueue[tuple[Hashable, Batch, Callable[[], Part]]], now: float
-) -> int:
-    """Give every worker what it should have; how many batches that were."""
-    count = 0
-    for worker in shares.workers:
-        while batch := shares.next(worker, now):
-            count += 1
+def _hand_out(crew: Crew, shares: Shares, inbox: _Inbox, now: float) -> int:
+    """Give every worker what it should have, first what it can begin with at once; how many batches that were."""
+    groups = [
+        (place, worker, group)
+        for worker in shares.workers
+        for place, group in enumerate(shares.together(worker, list(iter(partial(shares.next, worker, now), None))))
+    ]
+    for _, worker, group in sorted(groups, key=lambda found: found[0]):
+        crew.submit_all(worker, group, partial(_put, inbox, worker))
+    return sum(len(group) for _, _, group in groups)
 
-            def done(result: Callable[[], Part], worker: Hashable = worker, batch: Batch = batch) -> None:
-                inbox.put((worker, batch, result))
 
-            crew.submit(worker, batch, done)
-    return count
+def _put(inbox: _Inbox, worker: Hashable, results: Results) -> None:
+    inbox.put((worker, results))

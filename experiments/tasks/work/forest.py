@@ -7,9 +7,10 @@ from typing import Any
 
 from ..batches.crews import Call, Work
 from ..job import Job
-from .samples import require_memory, samples
+from .samples import EMBEDDED, require_memory, samples
 
 _GROWING = f"{__package__}.growing"
+_REHEARSED = 4
 
 
 class Forest(Job):
@@ -24,6 +25,11 @@ class Forest(Job):
     def total(self) -> int:
         """The trees."""
         return int(self._options["trees"])
+
+    @property
+    def rehearsed(self) -> int:
+        """Some trees on few samples; a tree on many takes long."""
+        return _REHEARSED if self._options["dataset"] == EMBEDDED else 0
 
     def check(self) -> None:
         """The estimator and its settings."""
@@ -47,13 +53,16 @@ class Forest(Job):
         forest = self._empty().set_params(n_jobs=jobs)
         return forest.fit(*self.shared())
 
+    def received(self, value: Any) -> Any:
+        """The trees."""
+        from .growing import unpacked
+
+        return unpacked(value)
+
     def assembled(self, parts: Mapping[int, Any]) -> Any:
         """The forest that came with tree 0, with all others' trees."""
-        from . import growing
-
-        found = {first: growing.unpacked(value) for first, value in sorted(parts.items())}
-        forest = found[0]
-        trees = [*forest.estimators_, *(tree for first, trees in found.items() if first for tree in trees)]
+        forest = parts[0]
+        trees = [*forest.estimators_, *(tree for first, trees in sorted(parts.items()) if first for tree in trees)]
         forest.set_params(n_estimators=self.total, random_state=self._options["seed"])
         forest.estimators_ = trees
         return forest

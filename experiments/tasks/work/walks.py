@@ -12,6 +12,9 @@ from ..batches.crews import Call, Work
 from ..job import Job
 from . import walking
 
+_REHEARSED_STEPS = 1_000_000
+_REHEARSED_WALKS = 100
+
 
 class Walks(Job):
     """Options: `walks`, `walk_length`, `seed`. A result is where each walk ended, (walks,) float64."""
@@ -25,6 +28,11 @@ class Walks(Job):
     def total(self) -> int:
         """The walks."""
         return int(self._options["walks"])
+
+    @property
+    def rehearsed(self) -> int:
+        """As many as take a moment."""
+        return min(_REHEARSED_WALKS, _REHEARSED_STEPS // max(1, int(self._options["walk_length"])))
 
     def check(self) -> None:
         """Nothing can be wrong that the description does not refuse."""

@@ -114,7 +114,7 @@ FOREST = replace(trial(1), program=find_program("forest.py"), parameters={"via":
 
 
 def test_a_program_with_an_environment_of_its_own_needs_no_other() -> None:
-    there = {"dask": {"dask": "2026.8.0", "scikit_learn": "1.9.1"}}
+    there = {"dask": {"dask": "2026.8.0", "lz4": "4.4.5", "scikit_learn": "1.9.1"}}
     require(Preflight([probed(runtime=None, runtimes=there)]), [FOREST], CLUSTER)
 
 

@@ -70,7 +70,8 @@ EXPERIMENT = {
 PROGRAM = {
     "description": "d", "command": "p.py", "framework": "plain", "events": True,
     "runtime": [{"part": "mxnet", "offers": {"s": "x"}}],
-    "roles": {"worker": {"on": "each", "count": "n", "ends": "finishes", "may_die": 0, "joins": "start", "when": {"n": [1]}}},
+    "roles": {"worker": {"on": "each", "count": "n", "ends": "finishes", "may_die": 0, "joins": "start",
+                         "says_ready": True, "when": {"n": [1]}}},
     "batch": "n", "alone": {"n": 1}, "control": {"n": 1},
     "parameters": {"n": {"type": "int", "minimum": 1, "maximum": 9, "default": 1, "help": "h", "when": {"n": [1]}}},
 }  # fmt: skip

@@ -205,6 +205,14 @@ def test_the_trial_is_done_when_those_that_finish_have_ended() -> None:
     assert watch.failure(2.0) is None
 
 
+def test_a_rank_that_serves_says_that_it_is_ready_where_its_role_does() -> None:
+    watch = Watch(placement(), LIMITS, expects_events=True, now=0.0)
+    worker = watch.ranks["worker0"]
+    assert watch.expects_ready(worker)
+    assert not watch.expects_ready(replace(worker, declared=Role(ends="serves")))
+    assert watch.expects_ready(replace(worker, declared=Role(ends="serves", says_ready=True)))
+
+
 def test_one_that_may_join_at_any_time_is_not_missed(watch: Watch) -> None:
     late = Watch(placement(), LIMITS, expects_events=True, now=0.0)
     late.ranks = {name: replace(rank, declared=Role(joins="any")) for name, rank in late.ranks.items()}

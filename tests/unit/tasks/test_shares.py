@@ -152,3 +152,50 @@ def test_what_comes_of_a_worker_that_left_does_not_count_twice() -> None:
         assert shares.finish("b", batch, 0.1, 2.0)
         done += range(batch.first, batch.first + batch.count)
     assert sorted(done) == list(range(10))
+
+
+def test_a_rate_that_is_known_before_work_begins_saves_the_single_items() -> None:
+    shares = Shares(8000)
+    for name, (cores, seconds) in MACHINES.items():
+        shares.join(name, cores, seconds)
+    first = shares.next("desktop", 0.0)
+    assert first
+    assert first.count == int(LONGEST_SECONDS / 0.03)
+
+
+def test_short_items_are_handed_to_all_cores_of_a_worker_together() -> None:
+    shares = Shares(1000)
+    shares.join("short", 4, 0.1)
+    shares.join("long", 4, 10.0)
+    shares.join("unknown", 4)
+    batches = [Batch(number, 1) for number in range(6)]
+    assert shares.together("short", batches) == [batches[:4], batches[4:]]
+    assert shares.together("long", batches) == shares.together("unknown", batches) == [[batch] for batch in batches]
+
+
+def test_a_batch_takes_as_long_as_it_and_its_result_are_under_way() -> None:
+    """Towards the end: otherwise the cores wait for each next item."""
+    shares = Shares(100)
+    shares.join("far", 1, 0.1)
+    first = shares.next("far", 0.0)
+    assert first == Batch(0, 30)
+    assert shares.next("far", 0.0) == Batch(30, 30)
+    shares.finish("far", first, 0.1, 5.0)  # 2 s of it under way
+    assert shares.next("far", 5.0) == Batch(60, 20)
+    shares.finish("far", Batch(30, 30), 0.1, 8.0)
+    assert shares.next("far", 8.0) == Batch(80, 20), "half of what is left would be done before more could come"
+
+
+def test_a_result_that_is_under_way_is_not_late() -> None:
+    shares = Shares(40)
+    shares.join("far", 1, 0.1)
+    shares.join("near", 1, 0.1)
+    assert shares.next("far", 0.0) == Batch(0, 10)
+    shares.finish("far", Batch(0, 10), 0.1, 3.0)  # 2 s of it under way
+    held = shares.next("far", 3.0)
+    assert held == Batch(10, 15)
+    while batch := shares.next("near", 4.0):
+        shares.finish("near", batch, 0.1, 4.0)
+    assert shares.finished == 25
+    assert shares.next("near", 5.5) is None, "done at 4.5, and here at 6.5"
+    assert shares.next("near", 30.0) == held

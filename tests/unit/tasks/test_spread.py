@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from tasks.batches import spread as module
+from tasks.batches.crews import rehearsed
 from tasks.batches.shares import Batch
-from tasks.batches.spread import BatchLostError, Crew, NoWorkersError, Part, WorkerLostError, spread
+from tasks.batches.spread import BatchLostError, Crew, Done, NoWorkersError, Part, WorkerLostError, spread
 
 
 class Threads(Crew):
@@ -53,6 +56,47 @@ def test_every_result_is_taken_once() -> None:
     assert seen[-1] == 300
     assert set(summary.rates) == {"a", "b"}
     assert summary.best_seconds(300) == pytest.approx(0.15, abs=0.02)
+
+
+class Known(Threads):
+    """Rates are known, and batches come together."""
+
+    groups: list[list[Batch]]
+
+    def workers(self) -> Mapping[Hashable, int]:
+        return dict.fromkeys(self._names, 3)
+
+    def item_seconds(self, worker: Hashable) -> float | None:
+        return 0.001
+
+    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        self.groups = [*getattr(self, "groups", []), list(batches)]
+        threading.Timer(
+            0.001 * batches[0].count, lambda: done([(each, partial(self._result, each, False)) for each in batches])
+        ).start()
+
+
+def test_batches_that_a_worker_gets_at_once_are_submitted_and_come_back_together() -> None:
+    crew = Known("a", "b")
+    events: list[str] = []
+    taken: list[int] = []
+
+    def take(batch: Batch, value: list[int]) -> None:
+        events.append(f"take after {len(crew.groups)}")
+        taken.extend(value)
+
+    summary = spread(crew, 600, take)
+    assert sorted(taken) == list(range(600))
+    assert [len(group) for group in crew.groups[:4]] == [3, 3, 3, 3]
+    assert summary.batches == sum(len(group) for group in crew.groups) < 100
+    assert events[0] >= "take after 5", "who waits for work gets it before a result is unpacked"
+
+
+def test_a_rate_is_known_beforehand_where_the_work_does_not_raise() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert rehearsed(pool, 2, lambda first, count: Part(None, 0.5), 3) == 0.5
+        assert rehearsed(pool, 2, lambda first, count: Part(None, 1 / 0), 3) is None
+        assert rehearsed(pool, 2, lambda first, count: Part(None, 0.5), 0) is None
 
 
 def test_a_worker_that_goes_is_told_and_its_items_are_done_again() -> None:

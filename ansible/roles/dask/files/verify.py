@@ -42,6 +42,7 @@ def main():
         import dask
         import distributed
         import joblib
+        import lz4.frame
         import numpy
         import scipy
         import sklearn
@@ -60,6 +61,7 @@ def main():
         "dask": dask.__version__,
         "distributed": distributed.__version__,
         "joblib": joblib.__version__,
+        "lz4": lz4.__version__,
         "numpy": numpy.__version__,
         "scikit_learn": sklearn.__version__,
         "scipy": scipy.__version__,
