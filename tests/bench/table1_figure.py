@@ -18,6 +18,8 @@ SENTENCE = (
     "(best by rates) most of the cores that were added waited for a task."
 )
 
+_WHOLE_SECONDS = 20.0
+
 
 def draw(found: Curves, path: Path) -> None:
     """Write the figure: seconds for 8,000 trees against cores, both axes logarithmic."""
@@ -42,7 +44,7 @@ def draw(found: Curves, path: Path) -> None:
         axis.set_yscale("log")
         axis.set_xticks(list(CORES.values()), [str(cores) for cores in CORES.values()])
         axis.minorticks_off()
-        ticks = [value for value in (10, 20, 50, 100, 200, 500, 1000) if value >= axis.get_ylim()[0]]
+        ticks = [value for value in (2, 5, 10, 20, 50, 100, 200, 500, 1000) if value >= axis.get_ylim()[0]]
         axis.set_yticks(ticks, [str(value) for value in ticks])
         parts.titles(axis, "Table I: a forest of 8,000 trees", "cores", "s")
         handles, _ = axis.get_legend_handles_labels()
@@ -54,7 +56,7 @@ def page(found: Curves, bars: Sequence[Row], command: str) -> str:
     """The README of the published run: the figure, its sentence, both tables."""
 
     def cell(seconds: float | None) -> str:
-        return "" if seconds is None else f"{seconds:.0f}"
+        return "" if seconds is None else f"{seconds:.0f}" if seconds >= _WHOLE_SECONDS else f"{seconds:.1f}"
 
     rows = [
         f"| {CORES[size]} | " + " | ".join(

@@ -82,7 +82,7 @@ def bars(
     ours, joblib = run.trial("batches", ALL), run.trial("joblib_whole", ALL)
     whole = [row for row in (*run.trials, *(killed.trials if killed else ())) if row["status"] != "failed"]
     digests = {row["weights_sha256"] for row in whole if row["trees"] == str(TREES)}
-    over = float(ours["train_seconds"]) / float(ours["best_seconds"]) if ours else None
+    over = _over_best(ours)
     faster = _times(joblib, ours)
     rows = [
         _row("time over the best schedule by the run's rates, 30 cores", over, at_most(1.05)),
@@ -153,7 +153,15 @@ def _peer_rows(peers: Tables | None) -> list[Row]:
     alone = [float(row["train_seconds"]) for row in peers.ranks("alone", ALL)] if peers else []
     fastest = min(alone) / float(ours["train_seconds"]) if ours and alone else None
     found["the fastest node by itself over batches on all"] = fastest
-    return [_row(f"2,000 trees: {what}", value, None) for what, value in found.items()]
+    many = _over_best(peers.trial("many", ALL)) if peers else None
+    return [
+        *(_row(f"2,000 trees: {what}", value, None) for what, value in found.items()),
+        _row("32,000 trees: time over the best schedule, 30 cores", many, None),
+    ]
+
+
+def _over_best(trial: Cells | None) -> float | None:
+    return float(trial["train_seconds"]) / float(trial["best_seconds"]) if trial else None
 
 
 def _times(trial: Cells | None, ours: Cells | None) -> float | None:
