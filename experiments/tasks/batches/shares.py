@@ -47,6 +47,19 @@ class _Worker:
     delay: float = 0.0
     """Seconds that a batch and its result are under way. A batch takes as long at least, so that the next is there in time."""
 
+    def next_times(self, now: float) -> list[float]:
+        """When each core can begin with what the worker does not have yet: it is given more when a result of it is here."""
+        times = self.free_times(now)
+        if self.lanes > 0:
+            return times
+        told = min(end for end, _ in self.ends(now)) + self.delay
+        return [max(time, told) for time in times]
+
+    @property
+    def lanes(self) -> int:
+        """How many more batches it may have."""
+        return self.cores - sum(each.began is None for each in self.open)
+
     def learn(self, batch: Batch, seconds: float, now: float) -> float:
         """A batch is done, an item of which took so long, and its result is here; when it was done."""
         self.seconds = seconds if self.seconds is None else self.seconds + _SMOOTHING * (seconds - self.seconds)
@@ -59,21 +72,28 @@ class _Worker:
 
     def free_times(self, now: float) -> list[float]:
         """When each core is expected to have nothing more to do."""
+        return [max(time, now) for time in self._course(now)[0]]
+
+    def ends(self, now: float) -> list[tuple[float, Batch]]:
+        """When each of its batches is expected to be done."""
+        return self._course(now)[1]
+
+    def _course(self, now: float) -> tuple[list[float], list[tuple[float, Batch]]]:
+        """When its cores, and when its batches are done: what waits goes to the core that is free first."""
         seconds = self.seconds or 0.0
-        times = [_end(each, seconds, self.delay, now) for each in self.open if each.began is not None]
-        times = sorted(times + [now] * (self.cores - len(times)))
+        ends = [(self._end(each.batch, each.began, now), each.batch) for each in self.open if each.began is not None]
+        times = sorted([end for end, _ in ends] + [now] * (self.cores - len(ends)))
         for each in self.open:
             if each.began is None:
                 times[0] += each.batch.count * seconds
+                ends.append((times[0], each.batch))
                 times.sort()
-        return times
+        return times, ends
 
-
-def _end(each: _Open, seconds: float, delay: float, now: float) -> float:
-    """When a batch is expected to end; one whose result is late is expected to need half as long again."""
-    began = each.given + LONGEST_SECONDS if each.began is None else each.began
-    expected = began + each.batch.count * seconds
-    return max(expected, now) if expected + delay > now else now + (now - began) / 2
+    def _end(self, batch: Batch, began: float, now: float) -> float:
+        """When a batch is expected to end; one whose result is late is expected to need half as long again."""
+        expected = began + batch.count * (self.seconds or 0.0)
+        return expected if expected + self.delay > now else now + (now - began) / 2
 
 
 class Shares:
@@ -122,7 +142,7 @@ class Shares:
     def next(self, worker: Hashable, now: float) -> Batch | None:
         """The next batch of a worker; None where it has enough, or others will be done sooner without it."""
         own = self._workers[worker]
-        if sum(each.began is None for each in own.open) >= own.cores:
+        if own.lanes <= 0:
             return None
         batch = self._cut(own, now) if self._pending else self._second(own, now)
         if batch:
@@ -177,8 +197,8 @@ class Shares:
         """What another worker has and is not expected to finish soon: whoever is first counts."""
         if not own.seconds or len(own.open) >= own.cores:
             return None
-        open_ = [(_end(each, other.seconds or 0.0, other.delay, now) + other.delay, each.batch)
-                 for other in self._workers.values() for each in other.open if other is not own]  # fmt: skip
+        open_ = [(end + other.delay, batch) for other in self._workers.values() if other is not own
+                 for end, batch in other.ends(now)]  # fmt: skip
         held = [batch for worker in self._workers.values() for batch in (each.batch for each in worker.open)]
         alone = [(end, batch) for end, batch in open_ if held.count(batch) == 1 and batch not in self._done]
         end, batch = max(alone, key=lambda found: found[0], default=(0.0, None))
@@ -188,7 +208,7 @@ class Shares:
         """When all is done at the earliest, by the rates that are known. Handing out changes nothing of it."""
         if not self._ends or self._ends[0] != now:
             left = sum(batch.count for batch in self._pending)
-            cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.free_times(now)]
+            cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.next_times(now)]
             self._ends = now, earliest_end(left, cores)
         return self._ends[1]
 

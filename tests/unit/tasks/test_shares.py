@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from functools import partial
 
 import pytest
 from tasks.batches.shares import LONGEST_SECONDS, Batch, Shares, earliest_end
@@ -199,3 +200,36 @@ def test_a_result_that_is_under_way_is_not_late() -> None:
     assert shares.finished == 25
     assert shares.next("near", 5.5) is None, "done at 4.5, and here at 6.5"
     assert shares.next("near", 30.0) == held
+
+
+def under_way(total: int, there: float, back: float) -> tuple[float, float]:
+    """When all results are here and when all was done, where batches need a time to a worker, and their results one back."""
+    shares, now, number = Shares(total), 0.0, 0
+    for name, (cores, seconds) in MACHINES.items():
+        shares.join(name, cores, seconds)
+    free = {name: [0.0] * cores for name, (cores, _) in MACHINES.items()}
+    results: list[tuple[float, int, str, list[Batch]]] = []
+    while True:
+        for name, (_, seconds) in MACHINES.items():
+            for group in shares.together(name, list(iter(partial(shares.next, name, now), None))):
+                ends = []
+                for batch in group:
+                    free[name].sort()
+                    free[name][0] = max(free[name][0], now + there) + batch.count * seconds
+                    ends.append(free[name][0])
+                number += 1
+                heapq.heappush(results, (max(ends) + back, number, name, group))
+        now, _, name, group = heapq.heappop(results)
+        for batch in group:
+            shares.finish(name, batch, MACHINES[name][1], now)
+        if shares.finished == total:
+            return now, max(time for times in free.values() for time in times)
+
+
+@pytest.mark.parametrize("total", [4000, 8000])
+def test_no_core_waits_for_what_is_under_way(total: int) -> None:
+    here, done = under_way(total, there=0.2, back=0.8)
+    fastest = min(seconds for _, seconds in MACHINES.values())
+    slowest = max(seconds for _, seconds in MACHINES.values())
+    assert done <= 0.2 + best(total, MACHINES) + slowest + 2 * fastest, "the cores end together"
+    assert here <= done + 0.8 + 1e-9, "nothing is done twice"
