@@ -100,7 +100,7 @@ class Stage:
         latest = results / experiment.stem / "latest"
         before = latest.resolve()
         done = self.harness(
-            *("sweep", _short(experiment), "-i", self.inventory, "-o", _short(results), "--start-timeout", "400", "-q"),
+            *("sweep", short(experiment), "-i", self.inventory, "-o", short(results), "--start-timeout", "400", "-q"),
             *arguments,
             good=good,
         )
@@ -148,6 +148,6 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
         return process.returncode, output
 
 
-def _short(path: Path) -> Path:
+def short(path: Path) -> Path:
     """As a user in the repository's directory would write it: it is kept in the run's manifest."""
     return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path

@@ -18,7 +18,7 @@ from harness.errors import EXIT_OK
 from harness.paths import EXPERIMENTS, REPOSITORY
 from harness.results.run_paths import RunPaths
 from tests.bench import table1_figure
-from tests.bench.stage import EXIT_TERMINATED, BenchError, Stage
+from tests.bench.stage import EXIT_TERMINATED, BenchError, Stage, short
 from tests.bench.table1_numbers import ALL, Tables, bars, curves
 
 COMMAND = "python -m tests.bench.table1"
@@ -84,7 +84,8 @@ def _killed(stage: Stage) -> None:
     """The last row again; a Pi's worker is killed in the middle."""
     results = stage.output / "runs" / "killed"
     command = [sys.executable, "-m", "harness", "sweep", "experiments/table1.yaml", "-i", str(stage.inventory),
-               "-o", str(results), "--nodes", str(ALL), "--variant", "batches", "-q", "--start-timeout", "400"]  # fmt: skip
+               "-o", str(short(results)), "--nodes", str(ALL), "--variant", "batches", "-q",
+               "--start-timeout", "400"]  # fmt: skip
     with subprocess.Popen(command, cwd=REPOSITORY) as sweep:
         deadline = time.monotonic() + _BEGIN_SECONDS
         while not _half_done(results) and sweep.poll() is None and time.monotonic() < deadline:

@@ -48,7 +48,9 @@ class Curves:
     ours: Mapping[int, float]
     """One Pi with all its cores, then batches."""
     ideal: Mapping[int, float]
-    """All trees over the nodes' rates added up."""
+    """All trees over the rates that the nodes have alone, added up."""
+    best: Mapping[int, float]
+    """The best schedule by the rates that the cores had in the trials of ours."""
 
 
 def curves(run: Tables) -> Curves:
@@ -58,7 +60,7 @@ def curves(run: Tables) -> Curves:
     ours = {1: run.trial("corrected", 1), **{size: run.trial("batches", size) for size in CORES if size > 1}}
     rates = node_rates(run.ranks("alone", ALL))
     ideal = {size: TREES / sum(rates[:size]) for size in CORES if size <= len(rates)}
-    return Curves(PUBLISHED, _seconds(again), _seconds(ours), ideal)
+    return Curves(PUBLISHED, _seconds(again), _seconds(ours), ideal, _seconds(ours, "best_seconds"))
 
 
 def node_rates(ranks: Iterable[Cells]) -> list[float]:
@@ -67,12 +69,8 @@ def node_rates(ranks: Iterable[Cells]) -> list[float]:
     return [found[node] for node in sorted(found)]
 
 
-def _seconds(trials: Mapping[int, Cells | None]) -> dict[int, float]:
-    return {
-        size: TREES * float(row["train_seconds"]) / float(row["images"])
-        for size, row in trials.items()
-        if row is not None
-    }
+def _seconds(trials: Mapping[int, Cells | None], column: str = "train_seconds") -> dict[int, float]:
+    return {size: TREES * float(row[column]) / float(row["images"]) for size, row in trials.items() if row is not None}
 
 
 def bars(
@@ -146,10 +144,11 @@ def _search_rows(search: Tables | None) -> list[Row]:
 def _peer_rows(peers: Tables | None) -> list[Row]:
     """How many times as long as batches others need for the same forest on the same nodes."""
     ours = peers.trial("batches", ALL) if peers else None
-    found: dict[str, float | None] = {
-        f"{whose} over batches, 30 cores": _times(peers.trial(variant, ALL) if peers else None, ours)
-        for whose, variant in (("joblib's Dask backend", "joblib"), ("Ray's joblib backend", "ray"))
-    }
+    found: dict[str, float | None] = {}
+    for whose, variant in (("joblib's Dask backend", "joblib"), ("Ray's joblib backend", "ray")):
+        theirs = peers.trial(variant, ALL) if peers else None
+        doubt = ", suspect: the machine was too busy" if theirs and theirs["status"] == "suspect" else ""
+        found[f"{whose} over batches, 30 cores{doubt}"] = _times(theirs, ours)
     alone = [float(row["train_seconds"]) for row in peers.ranks("alone", ALL)] if peers else []
     fastest = min(alone) / float(ours["train_seconds"]) if ours and alone else None
     found["the fastest node by itself over batches on all"] = fastest

@@ -42,6 +42,7 @@ def test_trials_of_fewer_trees_are_multiplied_and_the_ideal_is_of_added_rates() 
     assert found.ours == {1: 200.0, 6: 30.0}
     assert found.ideal[1] == 800.0
     assert found.ideal[6] == 8000 / 60
+    assert found.best[6] == 30.0 / 1.04
 
 
 def test_bars_are_judged_by_what_was_measured() -> None:
@@ -74,6 +75,12 @@ def test_peers_are_told_by_how_much_longer_they_need() -> None:
         "2,000 trees: Ray's joblib backend over batches, 30 cores": 3.0,
         "2,000 trees: the fastest node by itself over batches on all": 2.0,
     }
+
+
+def test_a_suspect_peer_is_called_so() -> None:
+    ours, ray = trial("batches", ALL, 10.0, 2000), {**trial("ray", ALL, 30.0, 2000), "status": "suspect"}
+    found = {row.what: row.median for row in bars(RUN, None, None, Tables([ours, ray], []), None)}
+    assert found["2,000 trees: Ray's joblib backend over batches, 30 cores, suspect: the machine was too busy"] == 3.0
 
 
 def test_what_failed_has_no_value() -> None:
