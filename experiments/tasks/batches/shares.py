@@ -67,7 +67,8 @@ class _Worker:
         if each.began is None:
             return now
         if each.began == each.given:
-            self.delay = max(0.0, now - each.given - batch.count * seconds)
+            # A worker that was stopped for a while must not be waited for as long each time.
+            self.delay = min(max(0.0, now - each.given - batch.count * seconds), LONGEST_SECONDS)
         return min(now, max(now - self.delay, each.began + batch.count * seconds))
 
     def free_times(self, now: float) -> list[float]:
@@ -205,7 +206,7 @@ class Shares:
         return batch if batch and batch.count * own.seconds + own.delay < _GAIN * (end - now) else None
 
     def _finish_time(self, now: float) -> float:
-        """When all is done at the earliest, by the rates that are known. Handing out changes nothing of it."""
+        """When all is done at the earliest, by the rates that are known. Once for all that is handed out at a moment."""
         if not self._ends or self._ends[0] != now:
             left = sum(batch.count for batch in self._pending)
             cores = [(time, w.seconds) for w in self._workers.values() if w.seconds for time in w.next_times(now)]

@@ -202,6 +202,15 @@ def test_a_result_that_is_under_way_is_not_late() -> None:
     assert shares.next("near", 30.0) == held
 
 
+def test_a_worker_that_once_took_long_is_not_waited_for_as_long_again() -> None:
+    shares = Shares(40)
+    shares.join("stopped", 1, 0.1)
+    first = shares.next("stopped", 0.0)
+    assert first
+    shares.finish("stopped", first, 0.1, 100.0)
+    assert shares._workers["stopped"].delay == LONGEST_SECONDS
+
+
 def under_way(total: int, there: float, back: float) -> tuple[float, float]:
     """When all results are here and when all was done, where batches need a time to a worker, and their results one back."""
     shares, now, number = Shares(total), 0.0, 0
