@@ -117,10 +117,14 @@ class PoolCrew(Crew):
         """As it was told."""
         return self._seconds
 
-    def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
-        """A process that is free does it."""
-        future: Future[Part] = self._pool.submit(self._work, batch.first, batch.count)
-        future.add_done_callback(lambda found: done(found.result))
+    def submit(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        """Processes that are free do them; each is reported by itself."""
+
+        def report(batch: Batch, future: Future[Part]) -> None:
+            done([(batch, future.result)])
+
+        for batch in batches:
+            self._pool.submit(self._work, batch.first, batch.count).add_done_callback(partial(report, batch))
 
 
 class DaskCrew(Crew):
@@ -148,11 +152,7 @@ class DaskCrew(Crew):
         """As it said."""
         return self._rates.get(worker)
 
-    def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
-        """Send it."""
-        self.submit_all(worker, [batch], lambda results: done(results[0][1]))
-
-    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+    def submit(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
         """Send them as one task."""
         future = self._client.submit(
             self._work, [(batch.first, batch.count) for batch in batches], workers=[worker], allow_other_workers=False,

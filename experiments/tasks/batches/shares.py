@@ -49,11 +49,9 @@ class _Worker:
 
     def next_times(self, now: float) -> list[float]:
         """When each core can begin with what the worker does not have yet: it is given more when a result of it is here."""
-        times = self.free_times(now)
-        if self.lanes > 0:
-            return times
-        told = min(end for end, _ in self.ends(now)) + self.delay
-        return [max(time, told) for time in times]
+        times, ends = self._course(now)
+        told = now if self.lanes > 0 else min(end for end, _ in ends) + self.delay
+        return [max(time, now, told) for time in times]
 
     @property
     def lanes(self) -> int:

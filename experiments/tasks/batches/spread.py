@@ -58,20 +58,12 @@ class Crew(ABC):
         """Who is there now, each with its cores."""
 
     @abstractmethod
-    def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
-        """Have a worker do a batch. `done` is called, in any thread, with a function that gives the result or raises.
+    def submit(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        """Have a worker do batches, each on a core of its own. `done` is called in any thread, once for all or several times.
 
-        WorkerLostError says that the worker is gone, BatchLostError that this result is; what else it raises is the task's own.
+        It gets each batch with a function that gives the result or raises. WorkerLostError says that the worker is gone,
+        BatchLostError that this result is; what else it raises is the task's own.
         """
-
-    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
-        """Have a worker do several short batches, each on a core of its own. `done` is called once or several times."""
-
-        def one(batch: Batch, result: Callable[[], Part]) -> None:
-            done([(batch, result)])
-
-        for batch in batches:
-            self.submit(worker, batch, partial(one, batch))
 
     def item_seconds(self, worker: Hashable) -> float | None:
         """What an item takes on one of its cores, where that is known before it has done any."""
@@ -133,7 +125,7 @@ def spread(
     untaken: deque[tuple[Batch, Any]] = deque()
     began = seen = time.perf_counter()
     looked, changed = -_LOOK_SECONDS, True
-    while shares.finished < total or untaken:
+    while shares.finished < total:
         now = time.perf_counter()
         if now - looked >= _LOOK_SECONDS:
             looked, changed = now, True
@@ -164,6 +156,8 @@ def spread(
                 summary.bytes[worker] = summary.bytes.get(worker, 0) + part.bytes
             items, seconds = summary.work.get(worker, (0, 0.0))
             summary.work[worker] = (items + batch.count, seconds + part.seconds * batch.count)
+    for batch, value in untaken:
+        take(batch, value)
     summary.seconds = time.perf_counter() - began
     return summary
 
@@ -203,7 +197,7 @@ def _hand_out(crew: Crew, shares: Shares, inbox: _Inbox, now: float) -> int:
         for place, group in enumerate(shares.together(worker, list(iter(partial(shares.next, worker, now), None))))
     ]
     for _, worker, group in sorted(groups, key=lambda found: found[0]):
-        crew.submit_all(worker, group, partial(_put, inbox, worker))
+        crew.submit(worker, group, partial(_put, inbox, worker))
     return sum(len(group) for _, _, group in groups)
 
 

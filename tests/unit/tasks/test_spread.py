@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -26,13 +26,14 @@ class Threads(Crew):
     def workers(self) -> Mapping[Hashable, int]:
         return dict.fromkeys(self._names, 1)
 
-    def submit(self, worker: Hashable, batch: Batch, done: Callable[[Callable[[], Part]], None]) -> None:
+    def submit(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+        (batch,) = batches  # of one core
         self._given[worker] = self._given.get(worker, 0) + 1
         gone = worker in self._lost and self._given[worker] > 1
 
         def work() -> None:
             time.sleep(0.001 * batch.count)
-            done(lambda: self._result(batch, gone))
+            done([(batch, lambda: self._result(batch, gone))])
 
         threading.Thread(target=work).start()
 
@@ -69,7 +70,7 @@ class Known(Threads):
     def item_seconds(self, worker: Hashable) -> float | None:
         return 0.001
 
-    def submit_all(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
+    def submit(self, worker: Hashable, batches: Sequence[Batch], done: Done) -> None:
         self.groups = [*getattr(self, "groups", []), list(batches)]
         threading.Timer(
             0.001 * batches[0].count, lambda: done([(each, partial(self._result, each, False)) for each in batches])
