@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from harness.display import style
 WIDTH_INCHES = 4.1
 _PANEL_INCHES = 2.7
 _BAND_ALPHA = 0.18
+_LABEL_CHARACTERS = 34
 IDEAL: dict[str, Any] = {"color": style.MUTED, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1.5}
 # Up to so many cluster sizes each has its tick.
 _ALL_TICKS = 16
@@ -183,10 +185,10 @@ def _failed_sizes(axis: Axes, failed: Sequence[int]) -> None:
 
 
 def titles(axis: Axes, title: str, x: str, y: str) -> None:
-    """Title and labels of a panel."""
+    """Title and labels of a panel; a label that is longer than the panel is high goes on in a second line."""
     axis.set_title(title, loc="left")
     axis.set_xlabel(x)
-    axis.set_ylabel(y)
+    axis.set_ylabel(fill(y, _LABEL_CHARACTERS))
 
 
 def from_zero(axis: Axes, *, integers: bool = False) -> None:

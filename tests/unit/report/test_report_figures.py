@@ -264,3 +264,15 @@ def test_labels_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert "$\\frac{1}{0}$" in svg
     assert "&lt;b&gt;&amp;amp;" in svg
     assert "x" * 61 not in svg
+
+
+@pytest.mark.parametrize("label", ["images/s at n ÷ at 1 node", "time per epoch at the smallest size ÷ at n"])
+def test_a_label_is_no_longer_than_its_panel_is_high(label: str) -> None:
+    with mpl.rc_context(style.RC):
+        figure, panels = parts.row(2)
+        for axis in panels:
+            parts.titles(axis, "Speed-up", "nodes", label)
+        figure.draw_without_rendering()
+        for axis in panels:
+            assert axis.yaxis.label.get_window_extent().height <= axis.get_window_extent().height
+        assert axis.get_ylabel().replace("\n", " ") == label
