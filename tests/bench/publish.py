@@ -30,6 +30,10 @@ _SOME_SIZES = (1, 2, 4, 8, 11)
 _STEPS = 20  # of an epoch, where time is asked for and not accuracy
 _EPOCHS = 3  # the first of which does not count
 _TIMED = (f"epoch_steps={_STEPS}", f"epochs={_EPOCHS}", "validation=false")
+# As many steps an epoch as `local_sgd` makes between averages.
+_FEWER_STEPS = ("epoch_steps=10", f"epochs={_EPOCHS}", "validation=false")
+# The machine's pace changes between trials: from 7 on an interval leaves out the extremes.
+_REPEATS = ("--repeats", "7")
 _VARIANT = "epochs_4"  # all take as long a step
 
 
@@ -65,17 +69,17 @@ def sweeps(nodes: int) -> list[Sweep]:
         Sweep("accuracy_published", PUBLISHED, ("--nodes", "1", "--repeats", "3"), (), timed=False),
         Sweep(
             "scaling", DEFAULT_EXPERIMENT,
-            ("--nodes", some, "--variant", _VARIANT, *_settings("kvstore=allreduce,none"), *timed),
+            ("--nodes", some, *_REPEATS, "--variant", _VARIANT, *_settings("kvstore=allreduce,none"), *timed),
             ("target", "steps", "scaling", "prediction"),
             accuracy_from="accuracy",
         ),
         Sweep(
             "in_turns", DEFAULT_EXPERIMENT,
-            (*ends, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", *_settings("kvstore=allreduce"), *timed),
+            (*ends, *_REPEATS, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", *_settings("kvstore=allreduce"), *timed),
             ("steps",),
         ),
         Sweep(
-            "baselines", BASELINES, ("--nodes", str(nodes), *timed), ("throughput", "steps"),
+            "baselines", BASELINES, ("--nodes", str(nodes), *_settings(*_FEWER_STEPS)), ("throughput", "steps"),
             slower=2.0,  # a server on every node beside the worker is twice as much for this machine
         ),
         Sweep(
