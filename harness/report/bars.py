@@ -53,18 +53,30 @@ def stack_lying(axis: Axes, points: pd.DataFrame, names: Sequence[str]) -> None:
     _beside(axis, place, names)
 
 
-def rates_lying(axis: Axes, points: pd.DataFrame, metric: str, colours: Sequence[str], names: Sequence[str]) -> None:
-    """A bar a row beside its name: a median with its 95% interval.
+def medians_lying(
+    axis: Axes,
+    points: pd.DataFrame,
+    metric: str,
+    colours: Sequence[str],
+    names: Sequence[str],
+    *,
+    from_zero: bool = True,
+) -> None:
+    """A median with its 95% interval a row, beside its name: a bar from zero, or a point.
 
     Args:
         axis: where to.
-        points: frame with the columns of `Analysis.points`, float64 (images/s).
-        metric: the column of the medians, images/s; those of the intervals are named after it.
+        points: frame with the columns of `Analysis.points`, float64.
+        metric: the column of the medians, units as there; those of the intervals are named after it.
         colours: a colour a row.
         names: a name a row.
+        from_zero: whether the axis begins at zero.
     """
     place, median = np.arange(len(points)), points[metric].to_numpy(float)
-    axis.barh(place, median, height=0.72, color=colours)
+    if from_zero:
+        axis.barh(place, median, height=0.72, color=colours)
+    else:
+        axis.scatter(median, place, color=colours, zorder=3)
     ends = points[[f"{metric}_low", f"{metric}_high"]].to_numpy(float)
     known = np.isfinite(ends).all(axis=1)
     if known.any():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from harness.analysis.analysis import Analysis
 from harness.analysis.measures import BASES, speedup_basis
@@ -35,6 +36,8 @@ def draw_time(analysis: Analysis) -> Figure | None:
     panels = [panel for panel in panels if has(analysis, panel[0])]
     if not panels:
         return None
+    if of_one_size(analysis):
+        return _beside_each_other(analysis, panels)
     figure, axes = parts.row(len(panels))
     for axis, (metric, title, unit) in zip(axes, panels, strict=True):
         parts.curves(axis, analysis, metric)
@@ -74,14 +77,8 @@ def draw_throughput(analysis: Analysis) -> Figure | None:
     """Images per second of the cluster, and beside it of one node; of one size, series against each other."""
     if not has(analysis, "images_per_second"):
         return None
-    rows = analysis.points.dropna(subset=["images_per_second"])
-    if len(rows) > 1 and rows["nodes"].nunique() == 1:
-        shown = [one for index in rows["series"] for one in analysis.series if one.index == index]
-        figure, axis = parts.lying(len(rows))
-        colours = [style.mark(one.index, one.control).colour for one in shown]
-        bars.rates_lying(axis, rows, "images_per_second", colours, [one.label for one in shown])
-        parts.titles(axis, f"Training throughput at {text.nodes(rows['nodes'].iloc[0])}", "images/s, all nodes", "")
-        return figure
+    if of_one_size(analysis):
+        return _beside_each_other(analysis, [("images_per_second", "Training throughput", "images/s, all nodes")])
     figure, (left, right) = parts.row(2)
     parts.curves(left, analysis, "images_per_second")
     parts.finish(left, analysis, "Training throughput", "images/s, all nodes")
@@ -130,14 +127,20 @@ def draw_accuracy_by_epoch(analysis: Analysis) -> Figure | None:
 
 def draw_accuracy_by_nodes(analysis: Analysis) -> Figure | None:
     """Final training and validation accuracy against nodes."""
-    panels = [("train_accuracy", "Training accuracy"), ("validation_accuracy", "Validation accuracy")]
+    unit = "accuracy after the last epoch"
+    panels = [
+        ("train_accuracy", "Training accuracy at the end", unit),
+        ("validation_accuracy", "Validation accuracy at the end", unit),
+    ]
     panels = [panel for panel in panels if has(analysis, panel[0])]
     if not panels:
         return None
+    if of_one_size(analysis):
+        return _beside_each_other(analysis, panels, from_zero=False)
     figure, axes = parts.row(len(panels), share_y=True)
-    for axis, (metric, title) in zip(axes, panels, strict=True):
+    for axis, (metric, title, unit) in zip(axes, panels, strict=True):
         parts.curves(axis, analysis, metric)
-        parts.finish(axis, analysis, f"{title} at the end", "accuracy after the last epoch")
+        parts.finish(axis, analysis, title, unit)
     # Only now: the panels share an axis, and setting its limits ends their growing with the data.
     parts.percent(axes[0])
     parts.legend(figure, analysis)
@@ -217,6 +220,26 @@ def draw_telemetry(analysis: Analysis) -> Figure | None:
         if metric != "temperature_celsius":
             parts.from_zero(axis)
     parts.legend(figure, analysis)
+    return figure
+
+
+def of_one_size(analysis: Analysis) -> bool:
+    """Whether there are several series, all of one cluster size: they are compared with each other then."""
+    return len(analysis.points) > 1 and analysis.points["nodes"].nunique() == 1
+
+
+def _beside_each_other(analysis: Analysis, panels: Sequence[tuple[str, str, str]], *, from_zero: bool = True) -> Figure:
+    """The series of one size below each other, a panel a metric (its column, title and unit)."""
+    size, labels = text.nodes(analysis.points["nodes"].iloc[0]), {one.index: one for one in analysis.series}
+    known = [analysis.points.dropna(subset=[metric]) for metric, _, _ in panels]
+    figure, axes = parts.lying_panels(max(map(len, known)), len(panels))
+    for axis, rows, (metric, title, unit) in zip(axes, known, panels, strict=True):
+        shown = [labels[index] for index in rows["series"]]
+        colours = [style.mark(one.index, one.control).colour for one in shown]
+        bars.medians_lying(axis, rows, metric, colours, [one.label for one in shown], from_zero=from_zero)
+        parts.titles(axis, f"{title} at {size}", unit, "")
+        if not from_zero:
+            axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
 

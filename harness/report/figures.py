@@ -68,7 +68,12 @@ def write_figures(analysis: Analysis, directory: Path, more: Sequence[Kind] = ()
 _BANDS = "Bands are 95% intervals of the medians, where there are repeats."
 
 
-def _caption_time(_: Analysis) -> str:
+_OF_ONE_SIZE = "Medians of the repeats with their 95% intervals."
+
+
+def _caption_time(analysis: Analysis) -> str:
+    if drawings.of_one_size(analysis):
+        return _OF_ONE_SIZE
     return (
         f"Every point is a trial; lines go through the medians of the repeats. {_BANDS} Ideal: the quickest series' time at "
         "the smallest size, divided by the growth in nodes."
@@ -88,8 +93,8 @@ def _caption_scaling(analysis: Analysis) -> str:
 
 def _caption_throughput(analysis: Analysis) -> str:
     first = "While training, without the first epoch where there are more"
-    if analysis.points["nodes"].nunique() == 1 and len(analysis.points) > 1:
-        return f"{first}: all nodes together, medians with their 95% intervals."
+    if drawings.of_one_size(analysis):
+        return f"{first}: all nodes together. {_OF_ONE_SIZE}"
     return f"{first}: all nodes together, and one of them."
 
 
@@ -100,7 +105,8 @@ def _caption_accuracy(analysis: Analysis) -> str:
         if len(batches) and batches.max() > batches.min()
         else ""
     )
-    return f"After the last epoch. The axis does not begin at zero.{grown}"
+    one_size = f" {_OF_ONE_SIZE}" if drawings.of_one_size(analysis) else ""
+    return f"After the last epoch. The axis does not begin at zero.{grown}{one_size}"
 
 
 def _caption_telemetry(analysis: Analysis) -> str:

@@ -42,8 +42,14 @@ def row(panels: int, *, share_y: bool = False) -> tuple[Figure, list[Axes]]:
 
 def lying(bars: int) -> tuple[Figure, Axes]:
     """A figure of one panel for so many bars that lie."""
-    figure = Figure(figsize=(WIDTH_INCHES, 1.5 + 0.32 * bars), layout="constrained")
-    return figure, figure.add_subplot(1, 1, 1)
+    figure, (axis,) = lying_panels(bars, 1)
+    return figure, axis
+
+
+def lying_panels(bars: int, panels: int) -> tuple[Figure, list[Axes]]:
+    """A figure of panels below each other, each for so many bars that lie."""
+    figure = Figure(figsize=(WIDTH_INCHES, 0.4 + panels * (1.1 + 0.32 * bars)), layout="constrained")
+    return figure, [figure.add_subplot(panels, 1, number) for number in range(1, panels + 1)]
 
 
 def curves(axis: Axes, analysis: Analysis, metric: str) -> None:

@@ -86,7 +86,11 @@ def gain_text(row: pd.Series) -> str:
     if not gain.has_interval:
         return f"{text.ratio(gain.value)} times as fast (one trial each: no interval)"
     said = f"{text.ratio(gain.value)} times as fast{spread(gain, text.ratio)}"
-    return said if gain.low > 1 or gain.high < 1 else f"no difference to be seen: {said}"
+    if gain.low > 1 or gain.high < 1:
+        return said
+    if gain.low == 0 or math.isinf(gain.high):
+        return f"{said}; not sure, for not every repeat reached it"
+    return f"no difference to be seen: {said}"
 
 
 def _took(row: pd.Series) -> str:

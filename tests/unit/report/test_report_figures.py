@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -176,6 +177,18 @@ def test_throughputs_of_one_size_lie_below_each_other_with_their_intervals() -> 
     assert len(axis.patches) == 2
     assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
     assert axis.get_title(loc="left") == "Training throughput at 4 nodes"
+
+
+@pytest.mark.parametrize("draw", [drawings.draw_time, drawings.draw_accuracy_by_nodes])
+def test_series_of_one_size_lie_below_each_other_instead_of_on_each_other(
+    draw: Callable[[Analysis], Figure | None],
+) -> None:
+    rows = [trial(4, kvstore=store, trial=f"n04-r1-{store}") for store in ("dist_sync", "other")]
+    figure = draw(example(*rows, kvstore=["dist_sync", "other"]))
+    assert figure is not None
+    for axis in figure.axes:
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
+        assert axis.get_title(loc="left").endswith("at 4 nodes")
 
 
 def test_a_phase_that_nobody_told_is_no_bar() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_runs import example, trial, write_run
+from report_runs import epochs_of, example, manifest, telemetry_of, trial, write_run
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -90,6 +90,17 @@ def test_a_ratio_whose_interval_holds_1_is_no_gain() -> None:
     ]
     ((_, (said,)),) = goal_sentences(example(*rows))
     assert "no difference to be seen: 1.01 times as fast (95%: 0.9" in said
+
+
+def test_a_ratio_of_repeats_that_did_not_all_reach_it_is_not_called_no_difference() -> None:
+    rows = [trial(nodes, repeat) for nodes in (1, 4) for repeat in (1, 2, 3)]
+    epochs = [epoch for row in rows for epoch in epochs_of(row, (0.9, 0.91 if row is rows[-1] else 0.98))]
+    telemetry = [sample for row in rows for sample in telemetry_of(row)]
+    analysis = analyse(pd.DataFrame(rows), pd.DataFrame(epochs), pd.DataFrame(telemetry), manifest([1, 4]))
+    ((_, (said,)),) = goal_sentences(analysis)
+    assert "3.23 times as fast" in said
+    assert "not sure, for not every repeat reached it" in said
+    assert "no difference" not in said
 
 
 def test_tables_name_the_policy_and_have_every_policys_time(tmp_path: Path) -> None:
