@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Literal
 
+import numpy as np
+
+from harness.analysis.statistics.intervals import estimate
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -71,6 +75,15 @@ def ratio_row(
     """A ratio, formed within each repeat that has both figures; both are by repeat."""
     both = sorted(above.keys() & below.keys())
     return Row(what, "", tuple(above[repeat] / below[repeat] for repeat in both), bar, note)
+
+
+def half_width_row(row: Row, bar: Bar) -> Row:
+    """Half of the 95% interval of a row's median, as per cent of the median."""
+    found = estimate(np.array(row.values, dtype=float))
+    what = f"{row.what}: half of its 95% interval"
+    if not found.has_interval:
+        return Row(what, "%", note="one repeat has no interval: take more by --repeats")
+    return Row(what, "%", (100 * (found.high - found.low) / 2 / found.value,), bar, f"{found.count} repeats")
 
 
 def _shown(figure: float) -> str:

@@ -12,11 +12,12 @@ import yaml
 from harness.contract.wire import PHASES
 from harness.paths import EXPERIMENTS
 from tests.bench.measures import Series, read_series
-from tests.bench.row import Bar, Row, at_least, at_most, ratio_row
+from tests.bench.row import Bar, Row, at_least, at_most, half_width_row, ratio_row
 from tests.bench.stage import LINK, Stage
 
 CONTROL, OURS, STOCK, TORCH, LOCAL = "none", "allreduce", "stock", "torch_ddp", "local_sgd"
 BASELINES = EXPERIMENTS / "baselines.yaml"
+HALF_WIDTH = 5.0  # per cent
 BATCH = 64
 FLOAT_BYTES = 4
 # TCP payload of a full Ethernet frame, by what the frame takes on the wire (preamble, headers, checksum, gap).
@@ -74,7 +75,10 @@ def rows(load: Load, nodes: int, series: Mapping[str, Series]) -> Iterator[Row]:
     control, ours = rates[CONTROL], rates[OURS]
     for name, rate in rates.items():
         if name != CONTROL:
-            yield ratio_row(f"{where}: kept by {name}", rate, control, load.kept.get(name))
+            kept = ratio_row(f"{where}: kept by {name}", rate, control, load.kept.get(name))
+            yield kept
+            if name == OURS:
+                yield half_width_row(kept, at_most(HALF_WIDTH))
     yield ratio_row(f"{where}: {OURS} / {STOCK}", ours, rates[STOCK], at_least(3.0) if load.model == "lenet" else None)
     missing = "" if TORCH in rates else "no PyTorch for the nodes: docs/how-to/pytorch.md"
     faster = at_least(2.0) if load.model == "lenet5" else None  # lenet's bytes alone allow less
