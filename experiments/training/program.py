@@ -48,8 +48,13 @@ def _play(arguments: Sequence[str]) -> None:
 
 
 def _serve() -> None:
-    """Be a scheduler or server of MXNet's store: importing MXNet in that role blocks until the job has ended."""
-    import mxnet  # noqa: F401
+    """Be a scheduler or server of MXNet's store until the job has ended."""
+    role = os.environ.pop(_PS_LITE_ROLE)  # imported in that role, MXNet would begin before anybody is told
+    from mxnet.kvstore import kvstore_server
+
+    os.environ[_PS_LITE_ROLE] = role
+    emit(wire.READY, rank=trial.rank())
+    kvstore_server._init_kvstore_server_module()
 
 
 def _work(chosen: options.Options) -> None:

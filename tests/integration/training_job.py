@@ -100,6 +100,7 @@ def run(workers: int, servers: int, arguments: Sequence[str], directory: Path, *
     """Run a trial to its end; every worker's events, by rank. The test fails with any process, or its limit."""
     with trial(workers, servers, arguments, directory, **environment) as ranks:
         outputs = [_finish(rank) for rank in ranks]
+    assert all(events(output)[0]["event"] == wire.READY for output in outputs[:-workers])  # those that serve
     return sorted((events(output) for output in outputs[-workers:]), key=lambda mine: mine[0]["rank"])
 
 
