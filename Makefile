@@ -100,7 +100,7 @@ bench: setup virtual-packages ## Measure the project's promises on virtual nodes
 	$(BIN)/python -m tests.bench $(BENCH_ARGUMENTS)
 
 .PHONY: results
-results: setup virtual-packages ## Make the published results again (as root, about 100 minutes, taken up where it was stopped)
+results: setup virtual-packages ## Make the published results again (as root, about 90 minutes, taken up where it was stopped)
 	$(BIN)/python -m tests.bench.publish $(RESULTS_ARGUMENTS)
 
 .PHONY: faults

@@ -13,85 +13,17 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cli.options import DEFAULT_EXPERIMENT
 from harness.errors import EXIT_OK
-from harness.paths import EXPERIMENTS, REPOSITORY
+from harness.paths import REPOSITORY
 from harness.results.run_paths import RunPaths
 from tests.bench import pytorch
-from tests.bench.stage import EXIT_TERMINATED, PROFILE, BenchError, Stage
-from tests.bench.stores import BASELINES
+from tests.bench.published import SETS, Sweep
+from tests.bench.stage import EXIT_TERMINATED, BenchError, Stage
 
-PUBLISHED = EXPERIMENTS / "lenet_scaling.yaml"
 TARGET = REPOSITORY / "docs" / "results"
-_SOME_SIZES = (1, 2, 4, 8, 11)
-_STEPS = 20  # of an epoch, where time is asked for and not accuracy
-_EPOCHS = 3  # the first of which does not count
-_TIMED = (f"epoch_steps={_STEPS}", f"epochs={_EPOCHS}", "validation=false")
-# As many steps an epoch as `local_sgd` makes between averages.
-_FEWER_STEPS = ("epoch_steps=10", f"epochs={_EPOCHS}", "validation=false")
-# The machine's pace changes between trials: from 7 on an interval leaves out the extremes.
-_REPEATS = ("--repeats", "7")
-_VARIANT = "epochs_4"  # all take as long a step
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One published sweep: where it goes, and what it is called with."""
-
-    name: str
-    experiment: Path
-    arguments: tuple[str, ...]
-    figures: tuple[str, ...]
-    timed: bool = True
-    """Whether times are asked of it: else nothing limits the processors, accuracy is no time."""
-    profile: str = PROFILE
-    slower: float = 1.0
-    """By how much more time is slowed down for it."""
-    accuracy_from: str | None = None
-    """The sweep whose epochs its report takes accuracies from."""
-
-    @property
-    def directory(self) -> str:
-        """Where its runs are, below the stage's output."""
-        return f"runs/{self.name}"
-
-
-def sweeps(nodes: int) -> list[Sweep]:
-    """What is published, in the order in which it is measured. Pure."""
-    some = ",".join(str(size) for size in _SOME_SIZES if size <= nodes)
-    ends = ("--nodes", f"1,{nodes}", "--variant", _VARIANT)
-    timed = _settings(*_TIMED)
-    return [
-        Sweep("accuracy", DEFAULT_EXPERIMENT, ("--nodes", some), ("accuracy_by_epoch",), timed=False),
-        Sweep("accuracy_published", PUBLISHED, ("--nodes", "1", "--repeats", "3"), (), timed=False),
-        Sweep(
-            "scaling", DEFAULT_EXPERIMENT,
-            ("--nodes", some, *_REPEATS, "--variant", _VARIANT, *_settings("kvstore=allreduce,none"), *timed),
-            ("target", "steps", "scaling", "prediction"),
-            accuracy_from="accuracy",
-        ),
-        Sweep(
-            "in_turns", DEFAULT_EXPERIMENT,
-            (*ends, *_REPEATS, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", *_settings("kvstore=allreduce"), *timed),
-            ("steps",),
-        ),
-        Sweep(
-            "baselines", BASELINES, ("--nodes", str(nodes), *_settings(*_FEWER_STEPS)), ("throughput", "steps"),
-            slower=2.0,  # a server on every node beside the worker is twice as much for this machine
-        ),
-        Sweep(
-            "slow_board", DEFAULT_EXPERIMENT,
-            (*ends, *_settings("kvstore=allreduce,none"), *timed),
-            ("steps",), profile="pi3-slow",
-        ),
-    ]  # fmt: skip
-
-
-def _settings(*settings: str) -> tuple[str, ...]:
-    return tuple(word for setting in settings for word in ("--set", setting))
+PLACES = {"scaling": "virtual-{nodes}"}
 
 
 def main() -> int:
@@ -105,14 +37,17 @@ def main() -> int:
     try:
         stage.up(stage.nodes, profile="none")  # to provision faster
         pytorch.provision(stage)
-        for sweep in sweeps(stage.nodes):
+        sweeps = SETS[chosen.what](stage.nodes)
+        for sweep in sweeps:
             if chosen.only and sweep.name not in chosen.only:
                 continue
             if sweep.timed:
-                stage.up(stage.nodes, dilation=stage.dilation * sweep.slower, profile=sweep.profile)
+                dilation = stage.dilation * sweep.slower
+                stage.up(stage.nodes, dilation=dilation, profile=sweep.profile, others=sweep.node_profiles)
             else:
                 stage.up(stage.nodes, profile="none")
-            _copy(_run(stage, sweep), sweep, TARGET / f"virtual-{stage.nodes}" / sweep.name)
+            run = _run(stage, sweep, [other for other in sweeps if other.name == sweep.accuracy_from])
+            _copy(run, sweep, TARGET / PLACES.get(chosen.what, chosen.what).format(nodes=stage.nodes) / sweep.name)
     except BenchError as error:
         print(f"{error}\nwhat was done is kept in {stage.output}: the same command goes on from there", file=sys.stderr)
         return 1
@@ -122,14 +57,13 @@ def main() -> int:
     return 0
 
 
-def _run(stage: Stage, sweep: Sweep) -> RunPaths:
-    """The sweep's run, complete: an earlier one is resumed."""
+def _run(stage: Stage, sweep: Sweep, accuracies: Sequence[Sweep]) -> RunPaths:
+    """The sweep's run, complete: an earlier one is resumed. Its report takes accuracies from another one's, if there is."""
     latest = _latest(stage, sweep)
     resume: Sequence[str] = ("--resume", str(latest.resolve())) if latest.exists() else ()
     run, _ = stage.sweep(sweep.experiment, *sweep.arguments, *resume, into=sweep.directory, good=(EXIT_OK,))
-    if sweep.accuracy_from:
+    for other in accuracies:
         stage.harness("predict", run)
-        other = next(one for one in sweeps(stage.nodes) if one.name == sweep.accuracy_from)
         if _latest(stage, other).exists():
             stage.harness("report", run, "--accuracy-from", _latest(stage, other).resolve())
     return RunPaths(run)
@@ -157,11 +91,16 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--nodes", type=int, default=11, help="virtual nodes (default: 11)")
     parser.add_argument("--dilation", type=float, default=2.0, help="slow time down (default: 2)")
-    names = [sweep.name for sweep in sweeps(1)]
+    parser.add_argument(
+        "what", nargs="?", choices=tuple(SETS), default="scaling", help="which results (default: scaling)"
+    )
+    names = [sweep.name for sweeps in SETS.values() for sweep in sweeps(1)]
     parser.add_argument("--only", action="append", choices=names, help="this sweep only; may be repeated")
     parser.add_argument("--keep", action="store_true", help="leave the cluster up")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "publish", help="where the runs are kept")
     chosen = parser.parse_args()
+    if unknown := set(chosen.only or ()) - {sweep.name for sweep in SETS[chosen.what](1)}:
+        parser.error(f"{chosen.what} has no {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
         parser.error("a virtual cluster needs root; try: sudo make results")
     return chosen

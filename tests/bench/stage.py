@@ -67,11 +67,11 @@ class Stage:
         """The cluster's inventory; it must be up."""
         return Path(self.harness("cluster", "inventory", "--name", self.cluster).output.splitlines()[-1])
 
-    def up(self, nodes: int, *, dilation: float = 1.0, profile: str = PROFILE) -> Done:
-        """Bring the cluster up, or to these options; it comes back when every node answers SSH."""
+    def up(self, nodes: int, *, dilation: float = 1.0, profile: str = PROFILE, others: Sequence[str] = ()) -> Done:
+        """Bring the cluster up, or to these and `others` options; it comes back when every node answers SSH."""
         return self.harness(
             *("cluster", "up", "--name", self.cluster, "--nodes", str(nodes), "--dilation", f"{dilation:g}"),
-            *("--link", LINK, "--profile", profile, "--subnet", SUBNET),
+            *("--link", LINK, "--profile", profile, "--subnet", SUBNET, *others),
         )
 
     def down(self) -> None:

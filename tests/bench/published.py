@@ -1,0 +1,124 @@
+"""What is published: the sweeps, in the order in which they are measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cli.options import DEFAULT_EXPERIMENT
+from harness.paths import EXPERIMENTS
+from tests.bench.stage import PROFILE, settings
+from tests.bench.stores import BASELINES
+
+PUBLISHED = EXPERIMENTS / "lenet_scaling.yaml"
+RULES = EXPERIMENTS / "rules.yaml"
+HALF_PI3 = "tests/bench/half_pi3.yaml"
+"""A profile, as named from the repository's directory: it is kept in the manifest."""
+_SOME_SIZES = (1, 2, 4, 8, 11)
+_STEPS = 20  # of an epoch, where time is asked for and not accuracy
+_EPOCHS = 3  # the first of which does not count
+_TIMED = ("--set", f"epoch_steps={_STEPS}", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
+# As many steps an epoch as `local_sgd` makes between averages.
+_FEWER_STEPS = ("--set", "epoch_steps=10", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
+# Two meetings of `frugal` an epoch.
+_RULES_TIMED = ("--set", "epoch_steps=34", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
+# The machine's pace changes between trials: from 7 on an interval leaves out the extremes.
+_REPEATS = ("--repeats", "7")
+_VARIANT = "epochs_4"  # all take as long a step
+_RULES = (
+    *("every_step", "frugal", "outer", "diloco", "post_local", "local_sgd", "easgd", "admm", "once"),
+    *("dist_async", "downpour", "downpour_10"),
+)
+# One worker with its best policy: what the rules are compared with.
+_BEST_ALONE = settings(learning_rate=0.4, warmup_steps=200, decay_begins=0, momentum=0, nesterov="false")
+# Four Pis, one of them at half speed, a laptop and a desktop.
+_UNLIKE = {"node04": HALF_PI3, "node05": "laptop", "node06": "desktop"}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One published sweep: where it goes, and what it is called with."""
+
+    name: str
+    experiment: Path
+    arguments: tuple[str, ...]
+    figures: tuple[str, ...]
+    timed: bool = True
+    """Whether times are asked of it: else nothing limits the processors, accuracy is no time."""
+    profile: str = PROFILE
+    slower: float = 1.0
+    """By how much more time is slowed down for it."""
+    accuracy_from: str | None = None
+    """The sweep whose epochs its report takes accuracies from."""
+    unlike: bool = False
+    """Whether its nodes are of unlike speed."""
+
+    @property
+    def directory(self) -> str:
+        """Where its runs are, below the stage's output."""
+        return f"runs/{self.name}"
+
+    @property
+    def node_profiles(self) -> tuple[str, ...]:
+        """Options of `harness cluster up` for nodes of other speeds."""
+        return tuple(f"--node-profile={node}={profile}" for node, profile in _UNLIKE.items()) if self.unlike else ()
+
+
+def scaling(nodes: int) -> list[Sweep]:
+    """Time and accuracy over cluster sizes, and the stores beside each other."""
+    some = ",".join(str(size) for size in _SOME_SIZES if size <= nodes)
+    ends = ("--nodes", f"1,{nodes}", "--variant", _VARIANT)
+    return [
+        Sweep("accuracy", DEFAULT_EXPERIMENT, ("--nodes", some), ("accuracy_by_epoch",), timed=False),
+        Sweep("accuracy_published", PUBLISHED, ("--nodes", "1", "--repeats", "3"), (), timed=False),
+        Sweep(
+            "scaling", DEFAULT_EXPERIMENT,
+            ("--nodes", some, *_REPEATS, "--variant", _VARIANT, "--set", "kvstore=allreduce,none", *_TIMED),
+            ("target", "steps", "scaling", "prediction"),
+            accuracy_from="accuracy",
+        ),
+        Sweep(
+            "in_turns", DEFAULT_EXPERIMENT,
+            (*ends, *_REPEATS, "--env", "MXNET_ENGINE_TYPE=NaiveEngine", "--set", "kvstore=allreduce", *_TIMED),
+            ("steps",),
+        ),
+        Sweep(
+            "baselines", BASELINES, ("--nodes", str(nodes), *_FEWER_STEPS), ("throughput", "steps"),
+            slower=2.0,  # a server on every node beside the worker is twice as much for this machine
+        ),
+        Sweep(
+            "slow_board", DEFAULT_EXPERIMENT,
+            (*ends, "--set", "kvstore=allreduce,none", *_TIMED),
+            ("steps",), profile="pi3-slow",
+        ),
+    ]  # fmt: skip
+
+
+def rules(nodes: int) -> list[Sweep]:
+    """Training rules beside each other, volunteers, and a home that learns."""
+    return [
+        Sweep(
+            "rules_throughput", RULES,
+            ("--nodes", str(nodes), "--repeats", "7", *_variants("frugal", "every_step", "none"), *_RULES_TIMED),
+            ("throughput", "steps"),
+        ),
+        Sweep(
+            "volunteers", EXPERIMENTS / "volunteers.yaml", ("--repeats", "3"), ("shares",), slower=2.0, unlike=True
+        ),
+        Sweep(
+            "volunteers_leaving", EXPERIMENTS / "volunteers.yaml",
+            (*_variants("sized"), "--repeats", "3", "--set", "passes=4", "--set", "comes=5:8", "--set", "goes=1:12"),
+            ("shares",), slower=2.0, unlike=True,
+        ),
+        Sweep("one_worker", RULES, ("--nodes", "1", *_variants("none"), *_BEST_ALONE), (), timed=False),
+        Sweep("rules_accuracy", RULES, ("--nodes", str(nodes), *_variants(*_RULES)), ("accuracy_by_cost",), timed=False),
+        Sweep("home", EXPERIMENTS / "home.yaml", (), ("worlds",), timed=False),
+    ]  # fmt: skip
+
+
+SETS = {"scaling": scaling, "rules": rules}
+
+
+def _variants(*names: str) -> Sequence[str]:
+    return [word for name in names for word in ("--variant", name)]
