@@ -48,13 +48,25 @@ def _play(arguments: Sequence[str]) -> None:
 
 
 def _serve() -> None:
-    """Be a scheduler or server of MXNet's store until the job has ended."""
-    role = os.environ.pop(_PS_LITE_ROLE)  # imported in that role, MXNet would begin before anybody is told
-    from mxnet.kvstore import kvstore_server
+    """Be a scheduler or server of MXNet's store until the job has ended: importing MXNet in that role begins at once.
 
-    os.environ[_PS_LITE_ROLE] = role
+    MXNet's own is imported without it first, for that takes longer than what is measured. The native program needs no MXNet.
+    """
+    role = os.environ[_PS_LITE_ROLE]
+    if not _is_native():
+        del os.environ[_PS_LITE_ROLE]
+        import mxnet
     emit(wire.READY, rank=trial.rank())
-    kvstore_server._init_kvstore_server_module()
+    os.environ[_PS_LITE_ROLE] = role
+    import mxnet
+
+    mxnet.kvstore.kvstore_server._init_kvstore_server_module()
+
+
+def _is_native() -> bool:
+    """Whether importing MXNet as a server makes this process the runtime's native program; a MXNet by itself has none."""
+    runtime = sys.modules.get("_mxnet_compatibility")  # imported at the start of every interpreter of the runtime
+    return runtime is not None and runtime._native_kvstore() is not None
 
 
 def _work(chosen: options.Options) -> None:
