@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +36,12 @@ class Store:
         client = self.client()
         experiment = client.get_experiment_by_name("example")
         return {each.info.run_name: each for each in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library makes a directory where it stands whenever it opens a database."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +120,6 @@ def test_a_store_that_is_there_takes_a_run_once_and_whole(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
-    monkeypatch.chdir(tmp_path)
     before = {each.info.run_id for each in store.runs().values()}
     error = exported(store.run.root, "mlflow", "--use-tracking-uri").exception
     assert isinstance(error, BadInputError)
@@ -129,23 +133,19 @@ def test_a_store_that_is_there_takes_a_run_once_and_whole(
     assert len(after) == len(before)
     assert not after & before
 
-    # An experiment's artifacts lie below the working directory: one place more than is there is taken.
     other = RunPaths(tmp_path / "other" / "run")
     shutil.copytree(store.run.root, other.root)
-    (tmp_path / "mlruns").mkdir(exist_ok=True)
-    (tmp_path / "mlruns" / "2").touch()
+    (tmp_path / "taken").touch()  # where its artifacts cannot go
+    client = store.client()
+    experiment = client.create_experiment("other", artifact_location=(tmp_path / "taken").as_uri())
     error = exported(other.root, "mlflow", "--use-tracking-uri").exception
     assert isinstance(error, BadInputError), error
-    client = store.client()
-    experiment = client.get_experiment_by_name("other")
-    assert experiment.artifact_location == os.path.join(tmp_path, "mlruns", "2")  # noqa: PTH118 - text
-    assert client.search_runs([experiment.experiment_id]) == []
+    assert client.search_runs([experiment]) == []
 
 
 def test_a_store_that_cannot_be_reached_is_refused_without_its_password(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9/")
     done = exported(store.run.root, "mlflow", "--use-tracking-uri")
