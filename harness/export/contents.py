@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from harness.analysis.load import load_run, read_table
 from harness.contract.columns import Column
 from harness.contract.headers import OWN_UNIT, described
-from harness.contract.json_line import mapping
+from harness.contract.json_line import mapping, parse_json
 from harness.errors import BadInputError
 from harness.results.run_paths import RunPaths
 
@@ -33,7 +34,7 @@ class Contents:
     @property
     def name(self) -> str:
         """What the run is called: `EXPERIMENT/RUN`."""
-        return _plain(f"{self.experiment}/{self.paths.root.name}")
+        return f"{self.experiment}/{self.paths.root.name}".encode(errors="replace").decode()
 
     @property
     def parameters(self) -> Mapping[str, Mapping[str, Any]]:
@@ -44,16 +45,11 @@ class Contents:
 
     def columns(self, file: str) -> tuple[Column, ...]:
         """The columns of a table in their order; a parameter means what its program's description says."""
-        helps = {name: _plain(about["help"]) for name, about in self.parameters.items() if about.get("help")}
+        helps = {name: str(about["help"]) for name, about in self.parameters.items() if about.get("help")}
         return tuple(
             replace(each, meaning=helps[each.name]) if each.unit == OWN_UNIT and each.name in helps else each
             for each in described(file, map(str, self.tables[file].columns))
         )
-
-
-def _plain(value: object) -> str:
-    """A text that every format can keep: without half characters."""
-    return str(value).encode(errors="replace").decode()
 
 
 def load_contents(paths: RunPaths) -> Contents:
@@ -73,4 +69,6 @@ def load_contents(paths: RunPaths) -> Contents:
         paths.rates.name: rates,
     }
     there = {name: table for name, table in tables.items() if not table.empty}
-    return Contents(paths, there, data.manifest, (*data.notes, *rank_notes, *rate_notes))
+    # Half characters are no text to most formats.
+    manifest = parse_json(json.dumps(data.manifest, ensure_ascii=False).encode(errors="replace"))
+    return Contents(paths, there, manifest, (*data.notes, *rank_notes, *rate_notes))

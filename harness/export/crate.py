@@ -23,8 +23,8 @@ from harness.system.files import sha256_file
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _TERMS = "https://w3id.org/ro/terms/workflow-run#"
 _MEDIA = {
-    ".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonl", ".html": "text/html", ".md": "text/markdown",
-    ".log": "text/plain", ".png": "image/png", ".svg": "image/svg+xml", ".yaml": "application/yaml",
+    ".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonl", ".html": "text/html",
+    ".md": "text/markdown", ".log": "text/plain", ".png": "image/png", ".svg": "image/svg+xml", ".yaml": "application/yaml",
 }  # fmt: skip
 _EXPERIMENT, _COLUMNS = "experiment.yaml", "columns.md"
 _OURS = (_EXPERIMENT, _COLUMNS, "ro-crate-metadata.json")

@@ -131,4 +131,6 @@ def _nodes(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _runtimes(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and versions of what the nodes run programs with, each once."""
     said = [mapping(node.get("runtime")) for node in _nodes(manifest).values()]
-    return list(dict.fromkeys((name, str(runtime[name])) for runtime in said for name in _RUNTIMES if runtime.get(name)))
+    return list(
+        dict.fromkeys((name, str(runtime[name])) for runtime in said for name in _RUNTIMES if runtime.get(name))
+    )

@@ -27,6 +27,8 @@ _CODES = ("exit_code",)
 _LARGEST = 2**63 - 1
 
 Cell = str | int | float | None
+Way = tuple[Any, Callable[[Any], Any]]
+"""A type, and what makes a cell one of its values; ValueError where it is none."""
 
 
 def write(run: Contents, directory: Path, _: Path) -> None:
@@ -69,13 +71,21 @@ def _array(column: Column, values: pd.Series, parameter: Mapping[str, Any]) -> A
 
 def _parameter(kind: str, cells: Sequence[Cell]) -> Any:
     """By the type that the program's description gives it; where there is none, by what the cells are."""
-    integer, number, truth = (pa.int64(), _integer), (pa.float64(), float), (pa.bool_(), _truth)
-    ways = {"int": (integer,), "float": (number,), "bool": (truth,), "text": (), "choice": ()}
+    integer: Way = (pa.int64(), _integer)
+    number: Way = (pa.float64(), float)
+    truth: Way = (pa.bool_(), _truth)
+    ways: dict[str, tuple[Way, ...]] = {
+        "int": (integer,),
+        "float": (number,),
+        "bool": (truth,),
+        "text": (),
+        "choice": (),
+    }
     known = any(cell is not None for cell in cells)
     return _first_that_fits(cells, *ways.get(kind, (truth, integer, number) if known else ()))
 
 
-def _first_that_fits(cells: Sequence[Cell], *ways: tuple[Any, Callable[[Any], Any]]) -> Any:
+def _first_that_fits(cells: Sequence[Cell], *ways: Way) -> Any:
     """The cells in the first type that all have a value in."""
     for kind, convert in ways:
         try:

@@ -115,7 +115,12 @@ def record(client: Any, experiment: str, run: Contents, keep: Keep, made: list[s
             keep(parent, file)
     for trial in trials:
         texts = {f"harness.{name}": value for name, value in trial.texts.items()}
-        whole = {"mlflow.parentRunId": parent.run_id, "harness.trial": trial.id, "harness.status": trial.status, **texts}
+        whole = {
+            "mlflow.parentRunId": parent.run_id,
+            "harness.trial": trial.id,
+            "harness.status": trial.status,
+            **texts,
+        }
         child = begin(trial.id, trial.began, whole)
         _log(client, child.run_id, trial.settings, _metrics(trial))
         status = "FAILED" if trial.status == "failed" else "FINISHED"

@@ -72,7 +72,7 @@ def trials_of(run: Contents) -> Iterator[Trial]:
         settings = {each.name: cell for each, cell in told.items() if each.unit == OWN_UNIT or each.name in asked}
         rest = {each: cell for each, cell in told.items() if each.name not in settings}
         began = _first(_moment(row.get("started_at")), start, 0.0)
-        ended = max(_first(*(each.get(name) for each in ends), began), began)
+        ended = max([began, *(each[name] for each in ends if name in each)])
         yield Trial(
             id=name,
             status=str(row["status"]),

@@ -39,7 +39,14 @@ def write_whole_run(root: Path) -> RunPaths:
     ]
     paths = write_run(root / "example" / NAME, *rows)
     ranks = [
-        {"trial": row["trial"], "nodes": row["nodes"], "repeat": row["repeat"], "rank": rank, "node": f"pi{rank + 1}", **RANK}
+        {
+            "trial": row["trial"],
+            "nodes": row["nodes"],
+            "repeat": row["repeat"],
+            "rank": rank,
+            "node": f"pi{rank + 1}",
+            **RANK,
+        }
         for row in rows
         for rank in range(row["nodes"])
     ]

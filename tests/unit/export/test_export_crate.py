@@ -1,4 +1,4 @@
-"""An RO-Crate, read by the library's own reader: files, software, boards, trials, units; and every reference leads somewhere."""
+"""An RO-Crate, read by the library's own reader: files, software, boards, trials, units; every reference leads somewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_the_run_s_files_are_in_it_with_size_and_digest(made: Made) -> None:
-    inner = {path.relative_to(made.run.root).as_posix() for path in made.run.root.rglob("*") if path.is_file()} - {".lock"}
+    inner = {path.relative_to(made.run.root).as_posix() for path in made.run.root.rglob("*") if path.is_file()} - {
+        ".lock"
+    }
     files = {each.id: each for each in made.crate.data_entities}
     assert set(files) == inner | {"experiment.yaml", "columns.md"}
     for name in inner:

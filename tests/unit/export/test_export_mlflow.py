@@ -1,4 +1,4 @@
-"""An MLflow store, read by MLflow's client: runs, parameters, numbers by epoch, artifacts; and a store that is there already."""
+"""An MLflow store, read by its client: runs, parameters, numbers by epoch, artifacts; and a store that is there already."""
 
 from __future__ import annotations
 

@@ -60,7 +60,10 @@ def test_a_published_run_is_exported_with_its_types(tmp_path: Path) -> None:
 
 def test_columns_carry_unit_and_meaning_and_files_the_manifest(run: RunPaths, tmp_path: Path) -> None:
     schema = tables(run, tmp_path / "out")["trials"].schema
-    about = {name: {key.decode(): text.decode() for key, text in schema.field(name).metadata.items()} for name in schema.names}
+    about = {
+        name: {key.decode(): text.decode() for key, text in schema.field(name).metadata.items()}
+        for name in schema.names
+    }
     total = column("trials.csv", "total_seconds")
     assert about["total_seconds"] == {"unit": "s", "meaning": total.meaning, "over_workers": "none"}
     assert about["images"]["over_workers"] == "sum"
@@ -87,7 +90,9 @@ def test_types_do_not_depend_on_the_values(run: RunPaths, tmp_path: Path) -> Non
 
 def test_what_has_no_place_in_a_type_is_text(run: RunPaths, tmp_path: Path) -> None:
     rows = pd.read_csv(run.trials)
-    rows.assign(batch_size=["10", "many", ""], started_at="long ago", other=["1", "2.5", ""]).to_csv(run.trials, index=False)
+    rows.assign(batch_size=["10", "many", ""], started_at="long ago", other=["1", "2.5", ""]).to_csv(
+        run.trials, index=False
+    )
     table = tables(run, tmp_path / "out")["trials"]
     assert table["batch_size"].to_pylist() == ["10", "many", None]
     assert table["started_at"].to_pylist() == ["long ago"] * 3
@@ -95,7 +100,9 @@ def test_what_has_no_place_in_a_type_is_text(run: RunPaths, tmp_path: Path) -> N
 
 
 def test_rates_are_a_table_too(run: RunPaths, tmp_path: Path) -> None:
-    run.rates.write_text("# steps: 5\n# program: train.py\nnode,address,images_per_second\npi1,10.0.0.1,70.5\n", encoding="utf-8")
+    run.rates.write_text(
+        "# steps: 5\n# program: train.py\nnode,address,images_per_second\npi1,10.0.0.1,70.5\n", encoding="utf-8"
+    )
     assert tables(run, tmp_path / "out")["rates"].to_pylist() == [
         {"node": "pi1", "address": "10.0.0.1", "images_per_second": 70.5}
     ]
