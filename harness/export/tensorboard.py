@@ -59,11 +59,16 @@ def _tag(point: Point) -> str:
     return f"epoch/{point.column.name}" if point.rank is None else f"{point.column.name}/rank{point.rank}"
 
 
+def _about(column: Column) -> SummaryMetadata:
+    plugin = SummaryMetadata.PluginData(plugin_name="scalars")
+    return SummaryMetadata(plugin_data=plugin, summary_description=f"{column.unit}: {column.meaning}")
+
+
 def _summary(values: Mapping[str, tuple[Column, float]], shown: set[str]) -> Summary:
     """The values by their tags; unit and meaning go with the first one of a tag, and `shown` is added to."""
     found = []
     for tag, (column, value) in values.items():
-        about = None if tag in shown else SummaryMetadata(summary_description=f"{column.unit}: {column.meaning}")
+        about = None if tag in shown else _about(column)
         shown.add(tag)
         found.append(Summary.Value(tag=tag, simple_value=value, metadata=about))
     return Summary(value=found)
