@@ -115,6 +115,8 @@ def record(client: Any, experiment: str, run: Contents, keep: Keep, made: list[s
             keep(parent, file)
     for trial in trials:
         texts = {f"harness.{name}": value for name, value in trial.texts.items()}
+        if (logs := run.paths.trial(trial.id)).is_dir():
+            texts["harness.directory"] = str(logs)
         whole = {
             "mlflow.parentRunId": parent.run_id,
             "harness.trial": trial.id,

@@ -73,6 +73,7 @@ def test_a_sweep_is_a_run_with_a_run_of_every_trial_below_it(store: Store) -> No
     assert parent.data.tags["harness.command"] == "harness sweep experiments/example.yaml"
     assert parent.data.params == {"kvstore": "dist_sync", "batch_size": "10"}
     assert json.loads(parent.data.tags["harness.units"])["total_seconds"] == "s"
+    assert runs["n02-r1"].data.tags["harness.directory"] == str(store.run.trial("n02-r1"))
     failed = runs["n02-r2"]
     assert (failed.info.status, runs["n02-r1"].info.status) == ("FAILED", "FINISHED")
     assert failed.data.tags["harness.failure"] == "worker1 on pi2: exit code 1"
