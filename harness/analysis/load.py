@@ -35,6 +35,8 @@ _NUMBERS = {
     file: frozenset(c.name for c in columns if c.unit not in (*_TEXT_UNITS, "")) for file, columns in COLUMNS.items()
 }
 _DECIMAL_COMMA = re.compile(r"^(-?\d+),(\d+(?:[eE][-+]?\d+)?)$")
+# What rates.csv begins with.
+_REMARKS = re.compile(r"\A(?:#[^\n]*\n)+")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
     Only empty cells are missing: "none" is a value. A file that is not there is an empty frame. What spreadsheets make of a
     file is read too: a byte order mark, UTF-16, semicolons or tabulators between cells and decimal commas then, a column
-    without name.
+    without name. Lines of remarks before the header are left out.
 
     Args:
         path: the file.
@@ -91,7 +93,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         raise BadInputError(f"cannot read {path}: {error.strerror}") from None
     whole, _, torn = _decoded(path, data).rpartition("\n")
     # A NUL is what a file system leaves of a write that a crash cut off.
-    whole = whole.replace("\0", "")
+    whole = _REMARKS.sub("", whole.replace("\0", ""))
     separator = _separator(whole.partition("\n")[0])
     rows = [row for row in _rows(path, whole, separator) if any(row)]
     notes = [f"The last line of {path.name} was cut off and is left out."] if torn else []

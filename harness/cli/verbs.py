@@ -60,6 +60,10 @@ SECTIONS = {
             "results.pack",
             "Pack a run into one archive with everything to read it later: tables, manifest, report, experiment, columns.",
         ),
+        "export": Verb(
+            "results.export",
+            "Write a run in a format of another project: Parquet tables, an MLflow store, TensorBoard logs, an RO-Crate.",
+        ),
         "logs": Verb("results.logs", "Print what a rank printed, while it runs or later."),
     },
     "Shell": {"completion": Verb("completion", "Print the shell script that completes harness commands.")},

@@ -72,3 +72,9 @@ def is_being_written(paths: RunPaths) -> bool:
     except OSError:
         return False
     return False
+
+
+def refuse_unfinished(paths: RunPaths) -> None:
+    """Raise BadInputError where a harness works on this run now: what is copied of it would be no whole run."""
+    if is_being_written(paths):
+        raise BadInputError(f"{paths.root} is still being written", "wait until its harness has ended")

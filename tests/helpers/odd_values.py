@@ -50,6 +50,11 @@ SCALARS: st.SearchStrategy[Any] = (
     | st.text(max_size=8)
 )  # fmt: skip
 
+CELLS = st.sampled_from(
+    ["", "x", "nan", "inf", "-1", "1e400", "1,5", "9" * 400, "0x1", "[/b]", "\0", "True", "1e308", "2.5", "9999-01-01"]
+)
+"""Of tables."""
+
 VALUES: st.SearchStrategy[Any] = st.recursive(
     SCALARS,
     lambda inner: (

@@ -24,6 +24,7 @@ PACKAGES = (
     "harness/predict",
     "harness/report",
     "harness/display",
+    "harness/export",
     "experiments/training",
 )
 

@@ -15,7 +15,7 @@ from harness.contract.json_line import mapping, parse_json
 from harness.errors import BadInputError
 from harness.report.provenance import essentials
 from harness.report.reference import columns_page
-from harness.results.opening import is_being_written
+from harness.results.opening import refuse_unfinished
 from harness.results.run_paths import RunPaths
 from harness.system.archive import tar_bytes
 from harness.system.files import write_whole
@@ -26,13 +26,12 @@ def pack(paths: RunPaths, manifest: Mapping[str, Any], file: Path) -> int:
 
     Raises BadInputError where a harness still writes the run, the archive would lie within it, or it cannot be written.
     """
-    if is_being_written(paths):
-        raise BadInputError(f"{paths.root} is still being written", "wait until its harness has ended")
+    refuse_unfinished(paths)
     if file.absolute().is_relative_to(paths.root):
         raise BadInputError(f"{file} lies within the run itself", "name another with --output")
     name = f"{paths.root.parent.name}-{paths.root.name}"
     try:
-        found = {**dict(_files(paths)), **_made(paths, manifest)}
+        found = {**{inner: (paths.root / inner).read_bytes() for inner in files_of(paths)}, **_made(paths, manifest)}
         sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(found.items()))
         found["SHA256SUMS"] = sums.encode()
         packed = tar_bytes({f"{name}/{path}": data for path, data in found.items()})
@@ -42,23 +41,28 @@ def pack(paths: RunPaths, manifest: Mapping[str, Any], file: Path) -> int:
     return len(found)
 
 
-def _files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
-    """Every file of the run by its path below it, but checkpoints and the lock; links lead elsewhere and are left out."""
+def files_of(paths: RunPaths) -> Iterator[str]:
+    """Every file of the run, as its path below it, but checkpoints and the lock; links lead elsewhere and are left out."""
     left_out = {paths.checkpoint("").name, paths.lock.name}
     for path in sorted(paths.root.rglob("*")):
         inner = path.relative_to(paths.root)
         if path.is_file() and not path.is_symlink() and left_out.isdisjoint(inner.parts):
-            yield inner.as_posix(), path.read_bytes()
+            yield inner.as_posix()
 
 
 def _made(paths: RunPaths, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """What is put beside the run's own files."""
-    experiment = yaml.safe_dump(mapping(manifest.get("experiment")), sort_keys=False, allow_unicode=True)
     return {
         "README.md": _readme(paths, manifest).encode(),
         "columns.md": columns_page().encode(),
-        "experiment.yaml": f"---\n{experiment}".encode(),
+        "experiment.yaml": experiment_text(manifest).encode(),
     }
+
+
+def experiment_text(manifest: Mapping[str, Any]) -> str:
+    """The experiment of a run as YAML, changes of the command line included."""
+    experiment = yaml.safe_dump(mapping(manifest.get("experiment")), sort_keys=False, allow_unicode=True)
+    return f"---\n{experiment}"
 
 
 def _readme(paths: RunPaths, manifest: Mapping[str, Any]) -> str:

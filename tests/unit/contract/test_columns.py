@@ -13,6 +13,7 @@ from harness.contract.columns import (
     roles_in,
     trial_columns,
 )
+from harness.contract.headers import described
 from harness.paths import REPOSITORY
 from harness.report.reference import columns_page
 
@@ -56,3 +57,15 @@ def test_the_reference_page_is_made_from_the_table() -> None:
     page = REPOSITORY / "docs" / "reference" / "columns.md"
     again = "python -m harness.report.reference > docs/reference/columns.md"
     assert page.read_text(encoding="utf-8") == columns_page(), f"make it again: {again}"
+
+
+def test_a_header_says_what_each_of_its_columns_is() -> None:
+    header = trial_columns(["model", "servers", "seed"], ["server", "worker"], [0.985])
+    found = {each.name: each for each in described("trials.csv", header)}
+    assert tuple(found) == header
+    assert found["total_seconds"] is column("trials.csv", "total_seconds")
+    assert (found["servers"].unit, found["worker_cpu_seconds"].unit) == ("count", "s")
+    assert (found["seconds_to_98.5"].unit, found["model"].unit) == ("s", "its own")
+    assert [each.name for each in described("epochs.csv", EPOCH_COLUMNS)] == list(EPOCH_COLUMNS)
+    (other,) = described("epochs.csv", ["other"])
+    assert (other.name, other.meaning) == ("other", "Not known to this version of the harness.")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from odd_values import EXAMPLES, foreign
+from odd_values import CELLS, EXAMPLES, foreign
 from report_runs import manifest, trial, write_run
 
 from harness.analysis.analysis import analyse
@@ -83,11 +83,6 @@ def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
         analyse(found.trials, found.epochs, found.telemetry, found.manifest, notes=found.notes)
         essentials(found.manifest)
         flatten(found.manifest)
-
-
-CELLS = st.sampled_from(
-    ["", "x", "nan", "inf", "-1", "1e400", "1,5", "9" * 400, "0x1", "[/b]", "\0", "True", "1e308", "2.5", "9999-01-01"]
-)
 
 
 @settings(tried, max_examples=max(20, EXAMPLES // 3))
