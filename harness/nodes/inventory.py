@@ -80,6 +80,8 @@ class Cluster:
     network_namespace: str | None = None
     time_dilation: float = 1.0
     """What all that happens on the nodes is slowed down by; see harness/results/dilation.py."""
+    shares_medium: bool = False
+    """Whether its nodes share one medium, such as Wi-Fi, instead of having a cable each."""
     others: tuple[Node, ...] = ()
     """Hosts outside the placement of trials: they only have roles that name them."""
 
