@@ -112,7 +112,7 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         kind=_text(cluster.get("kind")),
         link=_text(options.get("link")),
         link_bits_per_second=_positive(link.get("bits_per_second")),
-        shares_medium=link.get("shared") is True,
+        shares_medium=shares_medium(manifest),
         profile=_text(options.get("profile")),
         cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
         cores_of_nodes={str(node): _positive(mapping(quota).get("fraction")) for node, quota in node_quotas.items()},
@@ -140,9 +140,16 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
     )
 
 
+def shares_medium(manifest: Mapping[str, Any]) -> bool:
+    """Whether the nodes of a run shared one medium; runs of before there was one had cables."""
+    return bool(mapping(manifest.get("cluster")).get("link") == "wifi")
+
+
 def describe_link(link: str, *, shared: bool) -> str:
-    """A virtual cluster's link in words; empty where there is none."""
-    return link and (f"{link}, a medium that all share" if shared else f"{link} each way")
+    """What joined the nodes, in words; empty where that is not known."""
+    if shared:
+        return f"{link or 'wifi'}, a medium that all share"
+    return link and f"{link} each way"
 
 
 def partial_notes(trials: pd.DataFrame, epochs: pd.DataFrame, facts: Facts) -> list[str]:

@@ -31,7 +31,7 @@ SHARED_PROBE_BYTES = 4 << 20
 # A node holds one session, follows its ranks over another, and is stopped or asked over further ones.
 SESSIONS = 4
 LOST_FRAMES_REMEDY = (
-    "large frames are lost between them: look at the cable, the switch's port and both nodes' MTU; "
+    "large frames are lost between them: look at cable and switch port, or at the signal, and at both nodes' MTU; "
     "on the node: ping -M do -s 1472 {peer}"
 )
 
@@ -147,7 +147,7 @@ def network_findings(
         return [Finding(node.name, "network", "failed", answer.message, answer.remedy)]
     found = [
         Finding(node.name, "network", "failed", f"cannot reach {names[peer]} ({peer}) on the store's port: {reached}",
-                "look at cabling and at the firewall role's cluster addresses")
+                "look at cables or signal, and at the firewall role's cluster addresses")
         for peer, reached in answer["reached"].items() if isinstance(reached, str) and peer in names
     ]  # fmt: skip
     if found:

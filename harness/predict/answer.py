@@ -55,7 +55,7 @@ def _link_of(analysis: Analysis, question: Question) -> float | None:
         return question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
     if question.link_bits_per_second or question.measured_link_bits_per_second:
         raise BadInputError(
-            f"--link, --measured-link: the nodes of this run had no links of their own, but {analysis.facts.link} together",
+            "--link, --measured-link: the nodes of this run had no links of their own, but one medium together",
             "leave them out: other sizes are predicted, with the medium's time as part of the message costs",
         )
     return None

@@ -145,9 +145,9 @@ def send_frame_by_frame(cluster: str) -> None:
 def remove(cluster: str) -> None:
     """Remove the medium of a cluster that has one; its cables stay."""
     switch = switch_namespace(cluster)
+    _set_segments(cluster, _FREE_SEGMENTS)
     _load(switch, _no_rules())
     network.batch(switch, [f"link delete {AIR}"])
-    _set_segments(cluster, _FREE_SEGMENTS)
 
 
 def _class(base: int, number: int) -> str:

@@ -141,11 +141,11 @@ def test_a_local_run_has_no_link_to_ask_about(tmp_path: Path) -> None:
 def test_nodes_that_share_a_medium_have_no_link_to_ask_about(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"dist_sync": points((1, 2, 4))})
     about = json.loads(run.manifest.read_text(encoding="utf-8"))
-    about["cluster"]["virtual"] |= {"options": {"link": "wifi"}, "link": {"bits_per_second": 3e7, "shared": True}}
+    about["cluster"] |= {"link": "wifi"}
     run.manifest.write_text(json.dumps(about), encoding="utf-8")
     result = harness(run.root, "--link", "1gbit")
     assert result.returncode == 2
-    assert "no links of their own, but wifi together" in result.error
+    assert "no links of their own, but one medium" in result.error
     answer = predicted(run.root)
     assert answer["measured_link_bits_per_second"] is None
 

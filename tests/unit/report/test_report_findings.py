@@ -95,7 +95,8 @@ def test_a_shared_medium_carries_what_all_nodes_send_twice() -> None:
     row = trial(4, model_parameters=61_706)
     about = manifest([4])
     about["cluster"]["virtual"]["options"]["link"] = "wifi:30mbit"
-    about["cluster"]["virtual"]["link"] = {"bits_per_second": 30_000_000, "shared": True}
+    about["cluster"]["virtual"]["link"] = {"bits_per_second": 30_000_000}
+    about["cluster"]["link"] = "wifi"
     analysis = analyse(pd.DataFrame([row]), pd.DataFrame(epochs_of(row)), pd.DataFrame(), about)
     told = " ".join(findings.observations(analysis)[0].sentences)
     # 29.6 ms of a link of 100 Mbit/s: 8 times, at 30.
