@@ -26,7 +26,8 @@ from harness.results.run_paths import RunPaths
 def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     """Print the forecast of every series of a run, as tables or JSON, and write `prediction.svg` and `.png` to its figures.
 
-    Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is none or not known.
+    Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is not known, or
+    was one medium for all.
     """
     data = load_run(paths)
     analysis = analyse_run(data)

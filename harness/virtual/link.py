@@ -38,9 +38,7 @@ class Link:
 
     def slowed(self, factor: float) -> Link:
         """The link in time that is slowed down by `factor`."""
-        return replace(
-            self, rate=round(self.rate / factor), latency=self.latency * factor, jitter=self.jitter * factor
-        )
+        return replace(self, rate=round(self.rate / factor), latency=self.latency * factor, jitter=self.jitter * factor)
 
     @property
     def text(self) -> str:

@@ -33,8 +33,8 @@ def ensure(blueprint: Blueprint, machines: Sequence[Machine]) -> list[str]:
     if link.shared and not is_whole:
         medium.make(cluster, nodes, link, str(mark))
         changes.append(f"one medium for {len(nodes)} nodes: {text}")
-    if link.loss:
-        medium.send_frame_by_frame(cluster)
+    if link.shared:
+        medium.limit_messages(cluster, link)
     return changes
 
 

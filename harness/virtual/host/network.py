@@ -36,12 +36,11 @@ BUFFER_BYTES = 640_000
 CARD_QUEUE = "pfifo_fast"
 SWITCH_QUEUE = f"bfifo limit {BUFFER_BYTES}"
 _BURST_BYTES = 3_100  # two full frames
-# As large as messages are, so that classes of one rate get the same; of no use with one class, but the kernel warns of what it
-# would choose itself.
-_QUANTUM_BYTES = 60_000
+_QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 REMEDY = (
-    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay nf_tables nft_fwd_netdev nft_numgen`, or install a full kernel "
+    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay nft_fwd_netdev nft_numgen`, or install a full "
+    "kernel "
     "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
 )
 
@@ -63,9 +62,11 @@ def shaping_commands(interface: str, rate: int, queue: str) -> list[str]:
     ]
 
 
-def class_command(interface: str, parent: str, name: str, rate: int, ceiling: int | None = None) -> str:
-    """`tc -batch` line of a class that is sure of `rate` bits per second, and takes no more than `ceiling`. Pure."""
-    burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
+def class_command(
+    interface: str, parent: str, name: str, rate: int, ceiling: int | None = None, quantum: int = _QUANTUM_BYTES
+) -> str:
+    """`tc -batch` line of a class that is sure of `rate` bits per second and takes up to `ceiling`, `quantum` bytes a turn. Pure."""
+    burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {quantum}"
     limits = f"rate {rate}bit ceil {ceiling or rate}bit"
     return f"class replace dev {interface} parent {parent} classid {name} htb {limits} {burst}"
 

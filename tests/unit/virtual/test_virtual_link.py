@@ -114,7 +114,9 @@ def test_every_station_has_the_same_of_half_the_medium_and_may_take_what_is_left
 
 def test_a_frame_is_delayed_once_on_its_way() -> None:
     lines = medium.queue_commands(read_link("wifi:latency=3ms,jitter=1ms").slowed(2), [11])
-    queues = {line.split()[5]: line.split(maxsplit=6)[6] for line in lines if line.startswith("qdisc add dev air parent")}
+    queues = {
+        line.split()[5]: line.split(maxsplit=6)[6] for line in lines if line.startswith("qdisc add dev air parent")
+    }
     delay = "netem limit 1000 delay 6000us 2000us"
     assert queues == {"1:10b": delay, "1:20b": "bfifo limit 640000", "1:30b": delay}
 
