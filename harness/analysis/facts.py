@@ -46,9 +46,9 @@ class Facts:
 
     `axes` maps a swept parameter to its values (`nodes` among them); `link_bits_per_second` is the rate of a virtual
     node's link in each direction, or with `shares_medium` that of the one medium of all, `cores_per_node` its share of CPU,
-    `cores_of_nodes` that of nodes that have another. `settings` are the parameters that the run really had, as text; `policies` the variants of which the quickest counts;
-    `unlike` says that the nodes differ in speed. `other_programs` are the variants that run another program than the
-    experiment's, which `program` describes.
+    `cores_of_nodes` that of nodes that have another. `settings` are the parameters that the run really had, as text;
+    `policies` the variants of which the quickest counts; `unlike` says that the nodes differ in speed. `other_programs` are the
+    variants that run another program than the experiment's, which `program` describes.
     """
 
     experiment: str = "experiment"

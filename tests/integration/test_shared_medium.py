@@ -191,6 +191,12 @@ def test_dilation_slows_the_medium(stations: Stations) -> None:
 
 def test_stations_come_and_go_and_cables_come_back(stations: Stations) -> None:
     stations.link("wifi:30mbit", nodes=2)
+    with listen(2) as server, connect(1, server) as end, server.accept()[0] as head:
+        stations.link("20mbit", nodes=2)
+        stations.link("wifi:30mbit", nodes=2)
+        end.sendall(b"still there")
+        head.settimeout(10)
+        assert head.recv(20) == b"still there"
     assert stations.link("wifi:30mbit", nodes=3)[-1] == "one medium for 3 nodes: wifi:30mbit"
     assert stations.link("20mbit") == [f"node0{n}: link 20mbit" for n in (1, 2, 3)]
     assert medium.AIR not in network.interfaces(switch_namespace(NAME))

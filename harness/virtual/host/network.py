@@ -39,9 +39,8 @@ _BURST_BYTES = 3_100  # two full frames
 _QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 REMEDY = (
-    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay nft_fwd_netdev nft_numgen`, or install a full "
-    "kernel "
-    "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
+    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay nft_fwd_netdev nft_numgen`, or install a "
+    "full kernel (Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
 )
 
 
@@ -65,7 +64,7 @@ def shaping_commands(interface: str, rate: int, queue: str) -> list[str]:
 def class_command(
     interface: str, parent: str, name: str, rate: int, ceiling: int | None = None, quantum: int = _QUANTUM_BYTES
 ) -> str:
-    """`tc -batch` line of a class that is sure of `rate` bits per second and takes up to `ceiling`, `quantum` bytes a turn. Pure."""
+    """`tc -batch` line of a class that is sure of `rate` bits per second, of up to `ceiling`, `quantum` bytes a turn. Pure."""
     burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {quantum}"
     limits = f"rate {rate}bit ceil {ceiling or rate}bit"
     return f"class replace dev {interface} parent {parent} classid {name} htb {limits} {burst}"
