@@ -45,10 +45,10 @@ class Facts:
     """The part of a manifest that the report's sentences depend on.
 
     `axes` maps a swept parameter to its values (`nodes` among them); `link_bits_per_second` is the rate of a virtual
-    node's link in each direction, `cores_per_node` its share of CPU, `cores_of_nodes` that of nodes that have another.
-    `settings` are the parameters that the run really had, as text; `policies` the variants of which the quickest counts;
-    `unlike` says that the nodes differ in speed. `other_programs` are the variants that run another program than the
-    experiment's, which `program` describes.
+    node's link in each direction, or with `shares_medium` that of the one medium of all, `cores_per_node` its share of CPU,
+    `cores_of_nodes` that of nodes that have another. `settings` are the parameters that the run really had, as text;
+    `policies` the variants of which the quickest counts; `unlike` says that the nodes differ in speed. `other_programs` are the
+    variants that run another program than the experiment's, which `program` describes.
     """
 
     experiment: str = "experiment"
@@ -57,6 +57,7 @@ class Facts:
     kind: str = ""
     link: str = ""
     link_bits_per_second: float | None = None
+    shares_medium: bool = False
     profile: str = ""
     cores_per_node: float | None = None
     cores_of_nodes: Mapping[str, float | None] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Facts:
                 f"but {node} {cores:.3g}" if cores else f"but {node} no limit"
                 for node, cores in self.cores_of_nodes.items()
             ),
-            f"{self.link} each way" if self.link else "",
+            describe_link(self.link, shared=self.shares_medium),
         )
         conditions = ", ".join(part for part in parts if part)
         sentence = _KIND_SENTENCES.get(self.kind, "").format(conditions=f" ({conditions})" if conditions else "")
@@ -110,6 +111,7 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         kind=_text(cluster.get("kind")),
         link=_text(options.get("link")),
         link_bits_per_second=_positive(link.get("bits_per_second")),
+        shares_medium=shares_medium(manifest),
         profile=_text(options.get("profile")),
         cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
         cores_of_nodes={str(node): _positive(mapping(quota).get("fraction")) for node, quota in node_quotas.items()},
@@ -135,6 +137,18 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
             if mapping(about).get("program") not in (None, experiment.get("program"))
         ),
     )
+
+
+def shares_medium(manifest: Mapping[str, Any]) -> bool:
+    """Whether the nodes of a run shared one medium; runs of before there was one had cables."""
+    return bool(mapping(manifest.get("cluster")).get("link") == "wifi")
+
+
+def describe_link(link: str, *, shared: bool) -> str:
+    """What joined the nodes, in words; empty where that is not known."""
+    if shared:
+        return f"{link or 'wifi'}, a medium that all share"
+    return link and f"{link} each way"
 
 
 def partial_notes(trials: pd.DataFrame, epochs: pd.DataFrame, facts: Facts) -> list[str]:

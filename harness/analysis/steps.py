@@ -49,12 +49,14 @@ def main_parts(row: pd.Series) -> list[tuple[str, float]]:
     return sorted(((str(name), value) for name, value in parts.items() if value >= _SMALL * parts.sum()), key=_longest)
 
 
-def wire_bound_seconds(nodes: int, parameters: float, bits_per_second: float) -> float:
+def wire_bound_seconds(nodes: int, parameters: float, bits_per_second: float, *, shared: bool = False) -> float:
     """The least time that a node's link needs to exchange all parameters once: 2(n-1)/n of them, 4 bytes each.
 
-    It holds for uncompressed values spread evenly over the nodes, both directions of the link used at once.
+    It holds for uncompressed values spread evenly over the nodes, both directions of the link used at once. One medium that is
+    `shared` carries what all nodes send, twice each: to the access point, and from it.
     """
-    return 2 * (nodes - 1) / nodes * parameters * _BYTES_PER_PARAMETER * 8 / bits_per_second
+    own = 2 * (nodes - 1) / nodes * parameters * _BYTES_PER_PARAMETER * 8 / bits_per_second
+    return own * nodes * 2 if shared else own
 
 
 def _longest(part: tuple[str, float]) -> float:

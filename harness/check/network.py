@@ -1,4 +1,4 @@
-"""The health check behind `harness check`: every node, and the network between all pairs of them."""
+"""The health check behind `harness check`: every node, and the network between all pairs of them, or all at once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from harness.nodes.stream import Stream, StreamClosedError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES = 8 << 20
+# Of all nodes together, where they share one medium that passes them twice: two seconds on 30 Mbit/s, dilated or not.
+SHARED_PROBE_BYTES = 4 << 20
 # A node holds one session, follows its ranks over another, and is stopped or asked over further ones.
 SESSIONS = 4
 LOST_FRAMES_REMEDY = (
-    "large frames are lost between them: look at the cable, the switch's port and both nodes' MTU; "
+    "large frames are lost between them: look at cable and switch port, or at the signal, and at both nodes' MTU; "
     "on the node: ping -M do -s 1472 {peer}"
 )
 
@@ -78,7 +80,9 @@ def _sessions(session: Session, nodes: Sequence[Node]) -> list[Finding]:
 
 
 def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Code) -> list[Finding]:
-    """Every node listens on the store's port, every other one connects; each measures its rate to the next."""
+    """Every node listens on the store's port, every other one connects; each measures its rate to the next, all at once."""
+    shared_bytes = round(SHARED_PROBE_BYTES / len(nodes) / cluster.time_dilation)
+    probe_bytes = shared_bytes if cluster.shares_medium else PROBE_BYTES
     streams = []
     findings = []
     try:
@@ -102,13 +106,16 @@ def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Co
             following = nodes[(list(nodes).index(node) + 1) % len(nodes)]
             answer = ask(
                 session.to(node), code.hash, wire.CONNECT, port=cluster.port, peers=peers, measure=following.address,
-                probe_bytes=PROBE_BYTES, timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+                probe_bytes=probe_bytes, timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             )  # fmt: skip
             return {**read_reached(node.name, answer), "next": following.name, "next_address": following.address}
 
         names = {node.address: node.name for node in nodes}
-        for node, answer in on_all(nodes, connect):
-            findings += network_findings(node, answer, names, cluster.time_dilation)
+        answers = list(on_all(nodes, connect))
+        for node, answer in answers:
+            findings += network_findings(node, answer, names, cluster.time_dilation, probe_bytes)
+        if cluster.shares_medium:
+            findings += shared_findings([answer for _, answer in answers], cluster.time_dilation)
     except NodeError as error:
         findings.append(Finding(error.node, "network", "failed", error.message, error.remedy))
     except StreamClosedError as error:
@@ -129,14 +136,18 @@ def _listening(stream: Stream) -> tuple[Json, bytes] | None:
 
 
 def network_findings(
-    node: Node, answer: Json | NodeError, names: Mapping[str, str], dilation: float = 1.0
+    node: Node,
+    answer: Json | NodeError,
+    names: Mapping[str, str],
+    dilation: float = 1.0,
+    probe_bytes: int = PROBE_BYTES,
 ) -> list[Finding]:
     """Judge what a node found of its peers (`names` by address), in undilated time; pure."""
     if isinstance(answer, NodeError):
         return [Finding(node.name, "network", "failed", answer.message, answer.remedy)]
     found = [
         Finding(node.name, "network", "failed", f"cannot reach {names[peer]} ({peer}) on the store's port: {reached}",
-                "look at cabling and at the firewall role's cluster addresses")
+                "look at cables or signal, and at the firewall role's cluster addresses")
         for peer, reached in answer["reached"].items() if isinstance(reached, str) and peer in names
     ]  # fmt: skip
     if found:
@@ -147,6 +158,19 @@ def network_findings(
     if rate is None:
         peer, reason = answer.get("next", "the next"), str(answer.get("reason") or "no answer")[:200]
         remedy = LOST_FRAMES_REMEDY.format(peer=answer.get("next_address", "PEER"))
-        detail = f"{detail}; but {PROBE_BYTES >> 20} MiB do not get from it to {peer}: {reason}"
+        detail = f"{detail}; but {probe_bytes / 2**20:.2g} MiB do not get from it to {peer}: {reason}"
         return [Finding(node.name, "network", "failed", detail, remedy)]
     return [Finding(node.name, "network", "ok", f"{detail}; sends {rate * dilation * 8 / 1e6:.0f} Mbit/s to the next")]
+
+
+def shared_findings(answers: Sequence[Json | NodeError], dilation: float = 1.0) -> list[Finding]:
+    """What the nodes' medium carries while all send at once, in undilated time, where all of them could; pure."""
+    rates = [0.0 if isinstance(answer, NodeError) else answer.get("bytes_per_second") or 0.0 for answer in answers]
+    if not all(rates):
+        return []
+    shares = [rate * dilation * 8 / 1e6 for rate in rates]
+    detail = (
+        f"the medium that the nodes share carries {sum(shares):.1f} Mbit/s from node to node while all {len(shares)} send, "
+        f"{min(shares):.1f} to {max(shares):.1f} from each"
+    )
+    return [Finding("all", "network", "ok", detail)]

@@ -64,6 +64,13 @@ class HostVariables:
             return "process"
         raise self._refused("node_supervisor", "is unknown", "systemd or process")
 
+    def link(self) -> str:
+        """`cluster_link`: `cable`, one for each node, or `wifi`, a medium that all share."""
+        given = self._values.get("cluster_link", "cable")
+        if given not in ("cable", "wifi"):
+            raise self._refused("cluster_link", "is unknown", "cable or wifi")
+        return str(given)
+
     def text(self, variable: str) -> str | None:
         """A word or some words in one line, None where there are none."""
         given = self._values.get(variable)

@@ -80,8 +80,15 @@ class Cluster:
     network_namespace: str | None = None
     time_dilation: float = 1.0
     """What all that happens on the nodes is slowed down by; see harness/results/dilation.py."""
+    link: str = "cable"
+    """What joins its nodes: `cable`, one for each, or `wifi`, a medium that all share."""
     others: tuple[Node, ...] = ()
     """Hosts outside the placement of trials: they only have roles that name them."""
+
+    @property
+    def shares_medium(self) -> bool:
+        """Whether what one node sends takes time from all."""
+        return self.link == "wifi"
 
     @property
     def hosts(self) -> tuple[Node, ...]:

@@ -126,6 +126,7 @@ def build_cluster(
         port=common("cluster_port", lambda host: host.port("cluster_port", DEFAULT_PORT)),
         network_namespace=common("cluster_network_namespace", lambda host: host.text("cluster_network_namespace")),
         time_dilation=common("cluster_time_dilation", lambda host: host.factor("cluster_time_dilation")),
+        link=common("cluster_link", lambda host: host.link()),
     )
 
 

@@ -26,11 +26,12 @@ from harness.results.run_paths import RunPaths
 def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     """Print the forecast of every series of a run, as tables or JSON, and write `prediction.svg` and `.png` to its figures.
 
-    Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is not known.
+    Raises BadInputError where no series has two cluster sizes, or a link is asked about and the measured one is not known, or
+    was one medium for all.
     """
     data = load_run(paths)
     analysis = analyse_run(data)
-    link = question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
+    link = _link_of(analysis, question)
     fitted, too_small = _enough(measured_series(analysis, data.trials, data.epochs), paths)
     mixed = bool(data.manifest.get("rates"))  # asked for by a run whose nodes differ
     forecasts = [forecast(each, link, question, mixed=mixed) for each in fitted]
@@ -47,6 +48,18 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
         out.print(f"figure: {drawn}", soft_wrap=True)
     for each in too_small:
         err.print(f"left out: {each.label}: one cluster size only ({each.sizes[0]})", soft_wrap=True)
+
+
+def _link_of(analysis: Analysis, question: Question) -> float | None:
+    """The rate of a node's own link; None where it is not known, or where all share one medium, whose time is not modelled."""
+    if not analysis.facts.shares_medium:
+        return question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
+    if question.link_bits_per_second or question.measured_link_bits_per_second:
+        raise BadInputError(
+            "--link, --measured-link: the nodes of this run had no links of their own, but one medium together",
+            "leave them out: other sizes are predicted, with the medium's time as part of the message costs",
+        )
+    return None
 
 
 def _enough(series: tuple[Measured, ...], paths: RunPaths) -> tuple[list[Measured], list[Measured]]:

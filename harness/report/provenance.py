@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.facts import values
+from harness.analysis.facts import describe_link, shares_medium, values
 from harness.contract import wire
 from harness.contract.json_line import mapping
 
@@ -25,7 +25,7 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
         ("cluster", _text(cluster.get("kind"))),
         ("nodes", _counted(_joined(node.get("machine"), _unit(node.get("cores"), "cores")) for node in nodes)),
         ("runtime", _counted(_runtime(mapping(node.get("runtime"))) for node in nodes)),
-        ("link", _joined(options.get("link"), "each way") if options.get("link") else ""),
+        ("link", describe_link(_text(options.get("link")), shared=shares_medium(manifest))),
         ("dilated time", _dilated(cluster.get("time_dilation"))),
         ("memory", _text(options.get("memory"))),
         ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),

@@ -64,6 +64,7 @@ def make_manifest(
             "kind": cluster.kind,
             "inventory": str(cluster.inventory),
             "time_dilation": cluster.time_dilation,
+            "link": cluster.link,
             "nodes": [
                 {
                     "name": probed.node.name,

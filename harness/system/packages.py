@@ -11,6 +11,7 @@ from harness.system.commands import find
 # Where the tool has another name than its package.
 PACKAGE_OF = {
     "blkid": "util-linux",
+    "bridge": "iproute2",
     "cc": "gcc libc6-dev",
     "chroot": "coreutils",
     "debugfs": "e2fsprogs",
@@ -20,6 +21,8 @@ PACKAGE_OF = {
     "mdir": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
+    "nft": "nftables",
+    "nsenter": "util-linux",
     "qemu-aarch64-static": "qemu-user-static",
     "qemu-system-aarch64": "qemu-system-arm",
     "sfdisk": "fdisk",

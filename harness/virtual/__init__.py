@@ -1,9 +1,10 @@
-"""The virtual cluster: systemd-nspawn nodes on a switch of network namespaces, with a Pi's links and share of CPU.
+"""The virtual cluster: systemd-nspawn nodes on a switch or on one medium, in network namespaces, with a Pi's links and speed.
 
 Entry points: `up.up`, `down.down` and `cluster`. Nothing above the transport needs to know that nodes are virtual.
 
 What it imitates: separate systems with their own systemd, sshd, host keys, disks and firewalls; links of a stated rate both
-ways; threads that compute at a stated speed (`cpu.profile.RULE`); a memory limit. What it does not:
+ways, or one half-duplex medium of a stated rate for all (`--link wifi`); threads that compute at a stated speed
+(`cpu.profile.RULE`); a memory limit. What it does not:
 
 - The speed is the ratio of rates for small convolutions. A board's memory, caches, disk (SD card) and network stack have other
   ratios: what is not a small network may be several times too fast or too slow.

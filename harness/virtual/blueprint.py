@@ -9,6 +9,7 @@ from harness.errors import BadInputError, ClusterError
 from harness.units import bits_per_second, size_in_bytes
 from harness.virtual.cpu import profile, speed
 from harness.virtual.host.names import DEFAULT_SUBNET, AddressPlan, VirtualNode, nodes_of
+from harness.virtual.link import CABLE_RATE, Link, read_link
 
 UNSHAPED = "none"
 MOST_DILATION = 20.0
@@ -26,7 +27,7 @@ class Options:
 
     name: str
     nodes: int = 4
-    link: str = "100mbit"
+    link: str = CABLE_RATE
     controller_link: str = UNSHAPED
     profile: str = "pi3"
     cpu: float | None = None
@@ -90,13 +91,13 @@ class ClusterRequest:
 class Blueprint:
     """Checked options and what follows from them: rates in bits per second (None: no limit), memory in bytes.
 
-    Rates are those of the imitated links, before dilation.
+    Links are the imitated ones, before dilation.
     """
 
     options: Options
     nodes: tuple[VirtualNode, ...]
     addresses: AddressPlan
-    rate: int
+    link: Link
     controller_rate: int | None
     memory: int
 
@@ -121,10 +122,15 @@ class Blueprint:
             options=options,
             nodes=nodes,
             addresses=AddressPlan.of(options.subnet),
-            rate=bits_per_second(options.link),
+            link=read_link(options.link),
             controller_rate=None if controller == UNSHAPED else bits_per_second(controller),
             memory=size_in_bytes(options.memory),
         )
+
+    @property
+    def rate(self) -> int:
+        """Bits per second of a node's cable, or of the medium that all share."""
+        return self.link.rate
 
     def memory_of(self, node: str) -> int:
         """Memory of one node, in bytes."""

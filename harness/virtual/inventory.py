@@ -9,6 +9,7 @@ import yaml
 
 from harness.virtual.host.names import VirtualNode, controller_namespace
 from harness.virtual.host.rootfs import USER
+from harness.virtual.link import WIFI
 from harness.virtual.machines import groups_of, host_variables
 
 
@@ -21,11 +22,14 @@ def inventory_text(
     dilation: float = 1.0,
     memory: str | None = None,
     machines: Mapping[str, Mapping[str, object]] | None = None,
+    *,
+    shares_medium: bool = False,
 ) -> str:
     """The inventory's YAML: group `nodes` with the variables of docs/reference/inventory.md, all plain values.
 
     `control_directory` is where Ansible keeps its SSH masters: one of this cluster's own, since Ansible names them after
-    the address alone and two clusters may have the same. `machines` says of single nodes what they are.
+    the address alone and two clusters may have the same. `machines` says of single nodes what they are,
+    `shares_medium` that they have no cables.
     """
     options = {
         "UserKnownHostsFile": str(known_hosts),
@@ -38,6 +42,7 @@ def inventory_text(
         "cluster_network_namespace": controller_namespace(cluster),
         "cluster_known_hosts": str(known_hosts),
         **({"cluster_time_dilation": dilation} if dilation != 1 else {}),
+        **({"cluster_link": WIFI} if shares_medium else {}),
         "node_threads": 1,  # of the machine's cores a node has a share of one, and threads that spin for it waste it
         **({"node_memory": memory} if memory else {}),  # the node itself would name the machine's
         "ansible_user": USER,

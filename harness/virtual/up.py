@@ -16,10 +16,10 @@ from pathlib import Path
 import harness
 from harness.errors import ClusterError
 from harness.nodes import namespace
-from harness.virtual import ssh
+from harness.virtual import ssh, wiring
 from harness.virtual.blueprint import Blueprint, ClusterRequest, designed
 from harness.virtual.cpu import library, profile, speed
-from harness.virtual.host import cgroup, keys, network, processes, requirements, rootfs
+from harness.virtual.host import cgroup, keys, medium, network, processes, requirements, rootfs
 from harness.virtual.host.machine import Machine
 from harness.virtual.host.names import VirtualNode, controller_namespace
 from harness.virtual.inventory import inventory_text
@@ -52,6 +52,7 @@ def up(name: str, request: ClusterRequest, say: Say = print) -> list[str]:
     with locked(site.places):
         before = read_record(site.places)
         blueprint = designed(name, request, before.options if before else None)
+        medium.require(blueprint.link)
         _refuse_strangers(site.places)
         missing = sum(not site.machine(node).is_running for node in blueprint.nodes)
         requirements.require_inotify(missing)
@@ -84,7 +85,7 @@ class _Raising:
         self.quotas = {node.name: self._quota_of(*blueprint.options.speed_of(node.name)) for node in blueprint.nodes}
 
     def run(self) -> None:
-        """Change what differs, in this order: state, switch, nodes."""
+        """Change what differs, in this order: state, switch, links, nodes."""
         options = self._blueprint.options
         self._write_state()
         blueprint, controller_rate = self._blueprint, self._blueprint.controller_rate
@@ -97,6 +98,7 @@ class _Raising:
             self.changes.append("switch and controller port")
         self._shrink()
         machines = [self._site.machine(node) for node in self._blueprint.nodes]
+        self.changes += wiring.ensure(self._blueprint, machines)
         for machine in machines:
             self._ensure(machine)
         failures = self._settle(machines)
@@ -149,6 +151,7 @@ class _Raising:
             blueprint.options.dilation,
             blueprint.options.memory,
             blueprint.options.machines,
+            shares_medium=blueprint.link.shared,
         )
         changed = write_atomically(places.known_hosts, keys.known_hosts(list(blueprint.nodes), host_keys))
         if write_atomically(places.inventory, text) or changed:
@@ -165,7 +168,7 @@ class _Raising:
             "nodes": {node.name: node.address for node in blueprint.nodes},
             "controller": blueprint.addresses.controller,
             "link": {
-                "bits_per_second": blueprint.rate,
+                **blueprint.link.as_json(),
                 "controller_bits_per_second": blueprint.controller_rate,
                 "buffer_bytes": network.BUFFER_BYTES,
             },
@@ -197,8 +200,7 @@ class _Raising:
             self.changes.append(f"{name}: removed")
 
     def _ensure(self, machine: Machine) -> None:
-        """Make one node's cable, disk and processes as asked."""
-        self._ensure_cable(machine)
+        """Make one node's disk and processes as asked."""
         if not machine.has_disk:
             machine.stop()
             host_key = self._places.host_key(machine.node.name)
@@ -209,21 +211,6 @@ class _Raising:
         elif machine.group.memory() != (memory := self._blueprint.memory_of(machine.node.name)):
             machine.group.set_memory(memory)
             self.changes.append(f"{machine.node.name}: memory {self._blueprint.options.memory_of(machine.node.name)}")
-
-    def _ensure_cable(self, machine: Machine) -> None:
-        node, link = machine.node, self._blueprint.mark(self._blueprint.options.link)
-        rate = self._blueprint.slowed(self._blueprint.rate)
-        port = network.ports(node.cluster).get(node.name)
-        if port is None or port.rate is None or not namespace.exists(node.namespace):
-            machine.stop()
-            network.connect(node, self._blueprint.addresses, link, rate)
-            return
-        if port.rate != link:
-            network.set_rate(node, link, rate)
-            self.changes.append(f"{node.name}: link {link}")
-        if not port.connected:
-            network.set_connected(node, connected=True)
-            self.changes.append(f"{node.name}: link restored")
 
     def _start(self, machine: Machine, word: str) -> None:
         machine.start(self._blueprint.memory_of(machine.node.name))

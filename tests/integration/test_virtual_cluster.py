@@ -364,6 +364,17 @@ class TestChange:
         assert in_force() == ([CPU] * 2, 1.0)
         assert 80e6 < rate_from_node() < 100e6
 
+    def test_cables_become_a_medium_in_place(self) -> None:
+        changes = up(NAME, ClusterRequest(link="wifi:30mbit"))
+        links = [f"{node}: link wifi:30mbit" for node in ("node01", "node02")]
+        assert changes == ["inventory", *links, "one medium for 2 nodes: wifi:30mbit"]
+        assert up(NAME, ClusterRequest()) == []
+        assert load_cluster(cluster.inventory(NAME)).shares_medium
+        assert 25e6 < rate_from_node() < 30e6
+        cluster.cut_link(NAME, "node01")
+        assert [(node.link, node.ssh) for node in cluster.status(NAME)] == [("cut", False), ("wifi:30mbit", True)]
+        assert up(NAME, ClusterRequest()) == ["node01: link restored"]
+
     def test_faults_can_be_made_and_mended(self) -> None:
         cluster.power_off(NAME, "node01")
         cluster.cut_link(NAME, "node02")

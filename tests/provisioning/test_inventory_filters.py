@@ -97,6 +97,7 @@ def variable_faults(name: str, value: Any, hosts: int = 1) -> list[str]:
         ("node_shared_machine", "maybe", "node_shared_machine 'maybe' is neither true nor false"),
         ("network_sysctl", ["a"], "network_sysctl '['a']' is not a mapping"),
         ("cluster_kind", "cloud", "cluster_kind 'cloud' is unknown. Try: local, virtual, emulated, pi"),
+        ("cluster_link", "radio", "cluster_link 'radio' is unknown. Try: cable, wifi"),
         ("ansible_user", ["pi"], "is not text"),
         ("ansible_port", "ssh", "ansible_port 'ssh' is not a whole number"),
     ],

@@ -51,7 +51,11 @@ def up(
         ),
     ] = None,
     link: Annotated[
-        str | None, typer.Option(help="Rate of a node's link, both ways.", show_default=_default("link"))
+        str | None,
+        typer.Option(
+            help="Rate of a node's cable, both ways; or wifi, or wifi:30mbit,loss=1%,latency=3ms,jitter=1ms: what all share.",
+            show_default=_default("link"),
+        ),
     ] = None,
     controller_link: Annotated[
         str | None, typer.Option(help="Rate of the controller's link.", show_default=_default("controller_link"))

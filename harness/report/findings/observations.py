@@ -119,11 +119,14 @@ def _wire(analysis: Analysis, one: Series, ends: Ends) -> Iterator[str]:
     parameters = last["model_parameters"]
     if one.control or size < 2 or rate is None or math.isnan(parameters):
         return
-    bound = wire_bound_seconds(size, parameters, rate)
+    shared = analysis.facts.shares_medium
+    bound = wire_bound_seconds(size, parameters, rate, shared=shared)
+    what = "medium" if shared else "wire"
+    how = f", of {size} nodes, each byte twice on the air" if shared else ""
     yield (
-        f"At {ends.at_last} the wire allows no less than {text.seconds(bound)} for a step that exchanges every parameter: "
-        f"2 · {size - 1}/{size} · {parameters:,.0f} parameters · 4 bytes over {rate / 1e6:.4g} Mbit/s, evenly spread and "
-        "not compressed."
+        f"At {ends.at_last} the {what} allows no less than {text.seconds(bound)} for a step that exchanges every parameter: "
+        f"2 · {size - 1}/{size} · {parameters:,.0f} parameters · 4 bytes over {rate / 1e6:.4g} Mbit/s{how}, evenly "
+        "spread and not compressed."
     )
     if not math.isnan(last["step_seconds"]):
         waiting = text.seconds(last["wait_step_seconds"])

@@ -33,14 +33,14 @@ BUFFER_BYTES = 640_000
 # What waits in the node: what a kernel gives every card unless told otherwise, by the sockets' priority and 1000 messages deep,
 # more than sockets hand it. With the switch's buffer here too, MXNet's LeNet on 11 nodes lost packets before its own card, and
 # a step took 430 ms instead of 300.
-_CARD_QUEUE = "pfifo_fast"
-_SWITCH_QUEUE = f"bfifo limit {BUFFER_BYTES}"
+CARD_QUEUE = "pfifo_fast"
+SWITCH_QUEUE = f"bfifo limit {BUFFER_BYTES}"
 _BURST_BYTES = 3_100  # two full frames
 _QUANTUM_BYTES = 60_000  # of no use with one class, but the kernel warns of what it would choose itself
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
-_REMEDY = (
-    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay`, or install a full kernel "
-    "(Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
+REMEDY = (
+    "the kernel may lack it: run `modprobe -a veth macvlan bridge sch_htb overlay nft_fwd_netdev nft_numgen`, or install a "
+    "full kernel (Debian: apt-get install linux-image-amd64, Ubuntu: apt-get install linux-modules-extra-$(uname -r))"
 )
 
 
@@ -54,13 +54,20 @@ class Port:
 
 def shaping_commands(interface: str, rate: int, queue: str) -> list[str]:
     """`tc -batch` lines that let `interface` send `rate` bits per second of whole Ethernet frames out of `queue`. Pure."""
-    counted = f"{round(rate * COUNTED_SHARE)}bit"
-    burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {_QUANTUM_BYTES}"
     return [
         f"qdisc replace dev {interface} root handle 1: htb default 1",
-        f"class replace dev {interface} parent 1: classid 1:1 htb rate {counted} ceil {counted} {burst}",
+        class_command(interface, "1:", "1:1", round(rate * COUNTED_SHARE)),
         f"qdisc replace dev {interface} parent 1:1 handle 2: {queue}",
     ]
+
+
+def class_command(
+    interface: str, parent: str, name: str, rate: int, ceiling: int | None = None, quantum: int = _QUANTUM_BYTES
+) -> str:
+    """`tc -batch` line of a class that is sure of `rate` bits per second, of up to `ceiling`, `quantum` bytes a turn. Pure."""
+    burst = f"burst {_BURST_BYTES} cburst {_BURST_BYTES} quantum {quantum}"
+    limits = f"rate {rate}bit ceil {ceiling or rate}bit"
+    return f"class replace dev {interface} parent {parent} classid {name} htb {limits} {burst}"
 
 
 def switch_commands() -> list[str]:
@@ -108,7 +115,7 @@ def ensure_switch(cluster: str, plan: AddressPlan, controller_rate: str, rate: i
     if not _has_switch(switch):
         remove_namespace(switch)  # half made by an `up` that was killed
         run(["ip", "netns", "add", switch])
-        _batch(switch, switch_commands())
+        batch(switch, switch_commands())
     port = ports(cluster).get(CONTROLLER_PORT)
     if port is not None and port.rate == controller_rate and namespace.exists(controller):
         return False
@@ -117,23 +124,23 @@ def ensure_switch(cluster: str, plan: AddressPlan, controller_rate: str, rate: i
         _unplug(switch, CONTROLLER_PORT, controller)
         _plug_in(switch, CONTROLLER_PORT, mac, controller, end_commands(plan.controller, plan.prefix_length))
     _shape(switch, CONTROLLER_PORT, rate)
-    _mark(switch, CONTROLLER_PORT, controller_rate)
+    mark(switch, CONTROLLER_PORT, controller_rate)
     return True
 
 
-def connect(node: VirtualNode, plan: AddressPlan, link: str, rate: int) -> None:
-    """Give `node` a fresh namespace, plugged into the switch at `rate` bits per second, marked `link`."""
+def connect(node: VirtualNode, plan: AddressPlan, link: str, rate: int | None) -> None:
+    """Give `node` a fresh namespace, plugged into the switch at `rate` bits per second (None: no limit), marked `link`."""
     switch = switch_namespace(node.cluster)
     disconnect(node)
     _plug_in(switch, node.name, node.mac, node.namespace, end_commands(node.address, plan.prefix_length))
     set_rate(node, link, rate)
 
 
-def set_rate(node: VirtualNode, link: str, rate: int) -> None:
+def set_rate(node: VirtualNode, link: str, rate: int | None) -> None:
     """Shape `node`'s link both ways to `rate` bits per second, and mark its port `link`: it is then finished."""
     switch = switch_namespace(node.cluster)
     _shape(switch, node.name, rate)
-    _mark(switch, node.name, link)
+    mark(switch, node.name, link)
 
 
 def disconnect(node: VirtualNode) -> None:
@@ -143,7 +150,7 @@ def disconnect(node: VirtualNode) -> None:
 
 def set_connected(node: VirtualNode, connected: bool) -> None:
     """Plug in or unplug `node`'s cable at the switch; the node sees its carrier go."""
-    _batch(switch_namespace(node.cluster), [f"link set {node.name} {'up' if connected else 'down'}"])
+    batch(switch_namespace(node.cluster), [f"link set {node.name} {'up' if connected else 'down'}"])
 
 
 def ports(cluster: str) -> dict[str, Port]:
@@ -154,9 +161,9 @@ def ports(cluster: str) -> dict[str, Port]:
     switch = switch_namespace(cluster)
     if not namespace.exists(switch):
         return {}
-    links = _links(switch)
+    found = interfaces(switch)
     return {
-        name: Port(link.get("ifalias"), "UP" in link["flags"]) for name, link in links.items() if card_of(name) in links
+        name: Port(each.get("ifalias"), "UP" in each["flags"]) for name, each in found.items() if card_of(name) in found
     }
 
 
@@ -175,51 +182,54 @@ def remove_namespace(name: str) -> None:
 
 def _has_switch(name: str) -> bool:
     """Whether the switch was finished: up is the last thing it is made."""
-    return namespace.exists(name) and "UP" in _links(name).get(SWITCH, {}).get("flags", [])
+    return namespace.exists(name) and "UP" in interfaces(name).get(SWITCH, {}).get("flags", [])
 
 
-def _links(name: str) -> dict[str, dict[str, Any]]:
-    links = json.loads(run(["ip", "-n", name, "-json", "link", "show"]) or "[]")
-    return {link["ifname"]: link for link in links}
+def interfaces(name: str) -> dict[str, dict[str, Any]]:
+    """The interfaces in namespace `name`, as `ip` describes each, by their names."""
+    found = json.loads(run(["ip", "-n", name, "-json", "link", "show"]) or "[]")
+    return {each["ifname"]: each for each in found}
 
 
 def _plug_in(switch: str, port: str, mac: str, end: str, commands: list[str]) -> None:
     """Make namespace `end`, lead a cable to it from `port`, and run `commands` (`ip -batch` lines) there."""
     run(["ip", "netns", "add", end])
-    _batch(switch, cable_commands(port, mac, end))
-    _batch(end, commands)
+    batch(switch, cable_commands(port, mac, end))
+    batch(end, commands)
 
 
 def _unplug(switch: str, port: str, end: str) -> None:
     """Remove `port`'s cable and namespace `end`, as far as they are there."""
     if namespace.exists(switch):
-        for interface in _links(switch):  # older harnesses' cables had more parts
+        for interface in interfaces(switch):  # older harnesses' cables had more parts
             if interface == port or interface.startswith(f"{port}-"):
                 _remove_link(switch, interface)
     remove_namespace(end)
 
 
 def _remove_link(name: str, interface: str) -> None:
-    if interface in _links(name):  # it may have gone with its peer
+    if interface in interfaces(name):  # it may have gone with its peer
         run(["ip", "-n", name, "link", "delete", interface])
 
 
-def _batch(name: str, lines: list[str]) -> None:
-    run(["ip", "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
+def batch(name: str, lines: list[str], tool: str = "ip") -> None:
+    """Run `-batch` lines of `ip`, `tc` or `bridge` in namespace `name`."""
+    run([tool, "-n", name, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=REMEDY)
 
 
 def _shape(switch: str, port: str, rate: int | None) -> None:
     """Shape both directions of `port`'s cable to `rate` bits per second, None for no limit."""
-    for interface, queue in ((port, _SWITCH_QUEUE), (card_of(port), _CARD_QUEUE)):
+    for interface, queue in ((port, SWITCH_QUEUE), (card_of(port), CARD_QUEUE)):
         shaped = "htb" in run(["tc", "-n", switch, "qdisc", "show", "dev", interface])
         if rate is not None:
             lines = shaping_commands(interface, rate, queue)
             if shaped:
                 del lines[0]  # the root refuses to be replaced by its like
-            run(["tc", "-n", switch, "-batch", "-"], stdin="\n".join(lines) + "\n", remedy=_REMEDY)
+            batch(switch, lines, "tc")
         elif shaped:
             run(["tc", "-n", switch, "qdisc", "delete", "dev", interface, "root"])
 
 
-def _mark(name: str, interface: str, text: str) -> None:
+def mark(name: str, interface: str, text: str) -> None:
+    """Keep `text` on an interface: what it was made as, once it is finished."""
     run(["ip", "-n", name, "link", "set", "dev", interface, "alias", text])

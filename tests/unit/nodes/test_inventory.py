@@ -142,6 +142,7 @@ def test_hosts_have_groups_cores_and_memory_and_some_are_not_counted(tmp_path: P
         ("cluster_time_dilation", 0.5, "cluster_time_dilation '0.5' is no factor"),
         ("cluster_time_dilation", True, "cluster_time_dilation 'True' is no factor"),
         ("cluster_time_dilation", 10**400, "is no factor"),
+        ("cluster_link", "radio", "cluster_link 'radio' is unknown"),
         ("cluster_port", 70000, "cluster_port '70000' is no port"),
         ("cluster_port", "\N{FULLWIDTH DIGIT NINE}000", "is no port"),
         ("node_root", "", "node_root '' is no absolute path"),
@@ -167,6 +168,7 @@ def test_a_host_whose_name_cannot_be_a_files_is_refused(tmp_path: Path, host: st
         ("cluster_kind", ("pi", "virtual")),
         ("cluster_network_namespace", (None, "other")),
         ("cluster_time_dilation", (1, 4)),
+        ("cluster_link", (None, "wifi")),
     ],
 )
 def test_hosts_that_differ_in_what_is_the_clusters_are_named(
@@ -248,3 +250,10 @@ def test_the_address_of_the_others_may_be_another_than_the_controllers_way(tmp_p
     assert [node.login.host for node in nodes if node.login] == ["192.0.2.1", "192.0.2.1"]
     with pytest.raises(BadInputError, match="node_address 'pi' is not an IP address"):
         build_cluster(tmp_path, {"a": {"ansible_host": "192.0.2.1", "node_address": "pi"}})
+
+
+def test_a_cluster_says_whether_its_nodes_share_a_medium(tmp_path: Path) -> None:
+    def shares(**variables: str) -> bool:
+        return build_cluster(tmp_path, {"a": {"ansible_host": "192.0.2.1", **variables}}).shares_medium
+
+    assert [shares(), shares(cluster_link="cable"), shares(cluster_link="wifi")] == [False, False, True]

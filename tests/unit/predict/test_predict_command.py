@@ -138,6 +138,18 @@ def test_a_local_run_has_no_link_to_ask_about(tmp_path: Path) -> None:
     assert harness(run.root).returncode == 0
 
 
+def test_nodes_that_share_a_medium_have_no_link_to_ask_about(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"dist_sync": points((1, 2, 4))})
+    about = json.loads(run.manifest.read_text(encoding="utf-8"))
+    about["cluster"] |= {"link": "wifi"}
+    run.manifest.write_text(json.dumps(about), encoding="utf-8")
+    result = harness(run.root, "--link", "1gbit")
+    assert result.returncode == 2
+    assert "no links of their own, but one medium" in result.error
+    answer = predicted(run.root)
+    assert answer["measured_link_bits_per_second"] is None
+
+
 @pytest.mark.parametrize("arguments", [("--nodes", "4-1"), ("--nodes", "1-100000"), ("--link", "fast")])
 def test_bad_arguments_are_named(tmp_path: Path, arguments: tuple[str, str]) -> None:
     run = write_run(tmp_path / "run", {"dist_sync": points((1, 2))})

@@ -14,6 +14,7 @@ from harness.analysis.analysis import analyse
 from harness.analysis.steps import wire_bound_seconds
 from harness.display import text
 from harness.report import findings
+from harness.report.provenance import essentials
 
 
 def said(*rows: dict[str, object], about: str = "observations", **axes: list[object]) -> str:
@@ -87,6 +88,22 @@ def test_the_wire_bound_needs_link_and_parameters() -> None:
     told = said(trial(1, model_parameters=61_706), trial(4, model_parameters=61_706))
     assert "no less than 29.6 ms" in told
     assert "wire allows" not in said(trial(1), trial(4))
+
+
+def test_a_shared_medium_carries_what_all_nodes_send_twice() -> None:
+    assert wire_bound_seconds(11, 61_706, 3e7, shared=True) == pytest.approx(22 * wire_bound_seconds(11, 61_706, 3e7))
+    row = trial(4, model_parameters=61_706)
+    about = manifest([4])
+    about["cluster"]["virtual"]["options"]["link"] = "wifi:30mbit"
+    about["cluster"]["virtual"]["link"] = {"bits_per_second": 30_000_000}
+    about["cluster"]["link"] = "wifi"
+    analysis = analyse(pd.DataFrame([row]), pd.DataFrame(epochs_of(row)), pd.DataFrame(), about)
+    told = " ".join(findings.observations(analysis)[0].sentences)
+    # 29.6 ms of a link of 100 Mbit/s: 8 times, at 30.
+    assert "the medium allows no less than 790 ms" in told
+    assert "over 30 Mbit/s, of 4 nodes, each byte twice on the air, evenly spread" in told
+    assert "wifi:30mbit, a medium that all share)" in analysis.facts.emulation
+    assert ("link", "wifi:30mbit, a medium that all share") in essentials(about)
 
 
 def test_the_slowest_worker_and_the_busiest_node_are_named() -> None:
