@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,15 +70,15 @@ REPOSITORY_OF_TWO = r"""
 mkdir -p /opt/packages/tree/DEBIAN /root/apt && cd /opt/packages && mv /etc/apt/sources.list* /root/apt/
 mkdir /etc/apt/sources.list.d
 for name in linux-image-test pinned-test; do for version in 1 2; do
-  printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: tests <tests@example.org>\nDescription: test\n' \
-    $name $version > tree/DEBIAN/control
+  printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: tests <t@example.org>\n' $name $version > tree/DEBIAN/control
+  echo 'Description: of a test' >> tree/DEBIAN/control
   dpkg-deb --build tree $name-$version.deb
 done; done
 dpkg -i *-1.deb
 apt-mark hold pinned-test
 for file in *-2.deb; do
   dpkg-deb --field $file
-  printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' $file $(stat -c %s $file) $(sha256sum $file | cut -d' ' -f1)
+  printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' $file $(stat -c %s $file) $(sha256sum < $file | head -c 64)
 done > Packages
 echo 'deb [trusted=yes] file:/opt/packages ./' > /etc/apt/sources.list.d/packages.list
 apt-get update
@@ -116,6 +117,18 @@ def test_upgrade_says_what_changes_and_leaves_what_is_pinned(
     again = provisioned_cluster.play("upgrade.yml", "--limit", node)
     assert (again.returncode, again.total("changed")) == (0, 0), again.output
     assert "nothing to upgrade" in again.output
+
+
+def test_backup_of_a_node_has_how_it_was_set_up(provisioned_cluster: ProvisionedCluster, tmp_path: Path) -> None:
+    node = provisioned_cluster.nodes[0]
+    played = provisioned_cluster.play("backup.yml", "--limit", node, "-e", f"backup_directory={tmp_path}/kept")
+    assert played.returncode == 0, played.output
+    (archive,) = (tmp_path / "kept").iterdir()
+    with tarfile.open(archive) as opened:
+        names = set(opened.getnames())
+    assert {"etc/cluster-firewall.nft", "etc/hosts", "opt/harness/runtime/runtime.json", "packages.txt"} <= names
+    assert not [name for name in names if name.endswith(("spec.json", "python")) or "ssh" in name]
+    assert provisioned_cluster.on(node, "ls -d /var/tmp/harness-backup-*").returncode != 0
 
 
 # A container may not set a clock, and chrony refuses to run there: this is a service of its name that does nothing.
