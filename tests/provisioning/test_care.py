@@ -155,7 +155,7 @@ def test_time_server_answers_the_nodes_alone(provisioned_cluster: ProvisionedClu
             played = provisioned_cluster.play(*serve)
             assert played.returncode == 0, played.output
             assert bool(played.total("changed")) == changed
-        asked = said_on(provisioned_cluster, node, "grep --count '^allow 10.79.0.' /etc/chrony/conf.d/cluster.conf")
+        asked = said_on(provisioned_cluster, node, "grep --count '^allow ' /etc/chrony/conf.d/cluster.conf")
         assert int(asked) == len(provisioned_cluster.nodes)
         walled = provisioned_cluster.play(
             "site.yml", "-i", str(group), "--tags", "firewall", "--limit", node, "--check", "--diff"

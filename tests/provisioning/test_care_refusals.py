@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from playbooks import Played, play
 from role_plugins import load_plugin
 
@@ -15,7 +16,7 @@ from harness.launch.code import packaged_code
 from harness.launch.hold import Hold, this_harness
 from harness.nodes.inventory import Cluster, Node
 from harness.nodes.session import Session
-from harness.paths import REPOSITORY
+from harness.paths import ANSIBLE, REPOSITORY
 
 NODE = "local-1"
 PLAN = load_plugin("upgrade/filter_plugins/apt_plan.py")
@@ -45,9 +46,8 @@ def held(tmp_path: Path) -> Iterator[Path]:
 
 def test_held_node_is_left_alone_and_its_holder_named(held: Path, tmp_path: Path) -> None:
     confirmed = ("-e", "reset_confirmed=true")
-    kept = ("-e", f"backup_directory={tmp_path}/kept")
-    for playbook in ("reset.yml", "reboot.yml", "poweroff.yml", "upgrade.yml", "backup.yml"):
-        played = care(playbook, held, *confirmed, *kept)
+    for playbook in ("reset.yml", "backup.yml"):
+        played = care(playbook, held, *confirmed, "-e", f"backup_directory={tmp_path}/kept")
         assert played.returncode != 0, played.output
         assert f"{NODE} is held by run lenet-42 ({this_harness()}). Nothing was done to it" in said_by(played)
         assert played.total("changed") == 0
@@ -57,10 +57,21 @@ def test_held_node_is_left_alone_and_its_holder_named(held: Path, tmp_path: Path
     assert not held.exists()
 
 
-@pytest.mark.parametrize("playbook", ["reboot.yml", "poweroff.yml"])
-@pytest.mark.parametrize("mode", [["--check"], []])
-def test_controller_neither_boots_again_nor_powers_itself_off(tmp_path: Path, playbook: str, mode: list[str]) -> None:
-    played = care(playbook, tmp_path, *mode)
+@pytest.mark.parametrize("playbook", ["reboot", "poweroff", "upgrade", "backup"])
+def test_every_playbook_asks_for_all_nodes_first_and_for_each_again(playbook: str) -> None:
+    plays = yaml.safe_load((ANSIBLE / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    asked = [
+        task["ansible.builtin.import_role"] for play in plays for task in [*play.get("pre_tasks", []), *play.get("tasks", [])]
+        if "ansible.builtin.import_role" in task
+    ]  # fmt: skip
+    assert asked.count({"name": "node", "tasks_from": "unheld"}) == len(plays) == 2
+    assert [play["max_fail_percentage"] for play in plays] == [0, 0]
+    assert plays[1]["serial"] == 1
+
+
+@pytest.mark.parametrize(("playbook", "mode"), [("reboot.yml", "--check"), ("poweroff.yml", "--diff")])
+def test_controller_neither_boots_again_nor_powers_itself_off(tmp_path: Path, playbook: str, mode: str) -> None:
+    played = care(playbook, tmp_path, mode)
     assert played.returncode != 0, played.output
     assert f"{NODE} is the machine that this runs on" in said_by(played)
     assert played.output.count("PLAY [") == 1
@@ -88,12 +99,11 @@ def test_backup_has_what_only_the_node_has_and_no_secret(tmp_path: Path) -> None
     assert rehearsed.returncode == 0, rehearsed.output
     assert f"{NODE}: 6 files" in rehearsed.output
     assert not kept.exists()
-    for count in (1, 2):  # never written over
-        played = care("backup.yml", root, *where)
-        assert played.returncode == 0, played.output
-        assert len(list(kept.iterdir())) == count
+    played = care("backup.yml", root, *where)
+    assert played.returncode == 0, played.output
     assert kept.stat().st_mode & 0o077 == 0
-    with tarfile.open(next(kept.glob(f"{NODE}-*Z.tar.gz"))) as archive:
+    (file,) = kept.glob(f"{NODE}-*Z.tar.gz")  # named by the time, so that none is written over
+    with tarfile.open(file) as archive:
         names = {Path("/", name) for name in archive.getnames()}
         content = archive.extractfile("packages.txt")
         assert content is not None

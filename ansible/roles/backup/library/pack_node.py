@@ -17,6 +17,7 @@ options:
   dest: {type: path, required: true, description: The archive (tar, gzip); the user who logged in gets it.}
 """
 
+import contextlib
 import glob
 import io
 import os
@@ -49,10 +50,8 @@ def files_below(paths):
             inside += [os.path.join(base, name) for name in sorted(names)]
         for each in inside:
             if os.path.basename(each) not in SECRETS:
-                try:
+                with contextlib.suppress(FileNotFoundError):
                     yield each, os.lstat(each).st_size
-                except FileNotFoundError:
-                    pass
 
 
 def packages():
@@ -67,10 +66,8 @@ def packages():
 def pack(dest, files):
     with tarfile.open(dest, "w:gz") as archive:
         for path, _ in files:
-            try:
+            with contextlib.suppress(FileNotFoundError):  # a trial that went meanwhile
                 archive.add(path, recursive=False)
-            except FileNotFoundError:
-                pass  # a trial that went meanwhile
         listing = tarfile.TarInfo("packages.txt")
         content = packages()
         listing.size, listing.mtime = len(content), int(time.time())
