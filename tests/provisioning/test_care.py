@@ -34,36 +34,25 @@ def boot_of(cluster: ProvisionedCluster, node: str) -> str:
     return said_on(cluster, node, "cat /proc/sys/kernel/random/boot_id")
 
 
-def test_reboot_goes_on_once_the_node_is_what_it_was(provisioned_cluster: ProvisionedCluster) -> None:
-    node = provisioned_cluster.nodes[1]
-    before = boot_of(provisioned_cluster, node)
-    rehearsed = provisioned_cluster.play("reboot.yml", "--limit", node, "--check")
-    assert (rehearsed.returncode, rehearsed.total("changed")) == (0, 1), rehearsed.output
-    assert boot_of(provisioned_cluster, node) == before
-    played = provisioned_cluster.play("reboot.yml", "--limit", node)
-    assert (played.returncode, played.total("changed")) == (0, 1), played.output
-    assert boot_of(provisioned_cluster, node) != before
-    assert "TASK [verify : The node is what the roles leave]" in played.output
-
-
-def test_poweroff_takes_the_last_first_and_waits_and_others_go_on_without(
-    provisioned_cluster: ProvisionedCluster,
-) -> None:
+def test_nodes_are_powered_off_and_booted_again(provisioned_cluster: ProvisionedCluster) -> None:
     first, *_, last = provisioned_cluster.nodes
-    rehearsed = provisioned_cluster.play("poweroff.yml", "--limit", f"{first},{last}", "--check")
+    both = ("--limit", f"{first},{last}")
+    before = boot_of(provisioned_cluster, first)
+    rehearsed = provisioned_cluster.play("poweroff.yml", *both, "--check")
     assert (rehearsed.returncode, rehearsed.total("changed")) == (0, 2), rehearsed.output
     assert rehearsed.output.index(f"{last} would be") < rehearsed.output.index(f"{first} would be")
     try:
         played = provisioned_cluster.play("poweroff.yml", "--limit", last)
         assert played.returncode == 0, played.output
         assert [node.name for node in virtual.status(provisioned_cluster.name) if node.state == "off"] == [last]
-        without = provisioned_cluster.play(
-            "reboot.yml", "--check", "--limit", f"{first},{last}", "-e", "ansible_ssh_retries=0"
-        )
-        assert without.returncode == UNREACHABLE, without.output
-        assert (without.recap[last]["unreachable"], without.recap[first]["changed"]) == (1, 1)
+        # A node that is off is told, and the others are booted all the same.
+        again = provisioned_cluster.play("reboot.yml", *both, "-e", "ansible_ssh_retries=0")
+        assert again.returncode == UNREACHABLE, again.output
+        assert (again.recap[last]["unreachable"], again.recap[first]["changed"]) == (1, 1)
+        assert "TASK [verify : The node is what the roles leave]" in again.output
     finally:
         virtual.power_on(provisioned_cluster.name, last)
+    assert boot_of(provisioned_cluster, first) != before
 
 
 REPOSITORY_OF_TWO = r"""
@@ -114,9 +103,6 @@ def test_upgrade_says_what_changes_and_leaves_what_is_pinned(
         assert "kept back, as pinned or as it needs upgrade_dist: pinned-test" in said
         assert f"needs a reboot (new: linux-image-test). Try: harness provision reboot --limit {node}" in said
         assert said_on(provisioned_cluster, node, versions) == found
-    again = provisioned_cluster.play("upgrade.yml", "--limit", node)
-    assert (again.returncode, again.total("changed")) == (0, 0), again.output
-    assert "nothing to upgrade" in again.output
 
 
 def test_backup_of_a_node_has_how_it_was_set_up(provisioned_cluster: ProvisionedCluster, tmp_path: Path) -> None:
@@ -145,16 +131,10 @@ def test_time_server_answers_the_nodes_alone(provisioned_cluster: ProvisionedClu
     node = provisioned_cluster.nodes[0]
     group = tmp_path / "time_servers.json"
     group.write_text(json.dumps({"time_servers": {"hosts": {node: {}}}}))
-    serve = ("time_server.yml", "-i", str(group))
-    nobody = provisioned_cluster.play("time_server.yml")
-    assert "no host is in the group time_servers" in nobody.output
-    assert provisioned_cluster.play(*serve, "--check").total("changed") == 1
     try:
         assert provisioned_cluster.on(node, CHRONY).returncode == 0
-        for changed in (True, False):
-            played = provisioned_cluster.play(*serve)
-            assert played.returncode == 0, played.output
-            assert bool(played.total("changed")) == changed
+        played = provisioned_cluster.play("time_server.yml", "-i", str(group))
+        assert played.returncode == 0, played.output
         asked = said_on(provisioned_cluster, node, "grep --count '^allow ' /etc/chrony/conf.d/cluster.conf")
         assert int(asked) == len(provisioned_cluster.nodes)
         walled = provisioned_cluster.play(
