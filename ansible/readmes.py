@@ -82,6 +82,9 @@ def entries_of(role: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def tags(role: str) -> Iterator[str]:
     """What runs this role alone."""
+    if not (ROLES / role / "tasks").is_dir():
+        yield "None: the role has no tasks."
+        return
     found = [
         (playbook, entry)
         for playbook, entry in entries_of(role)

@@ -32,7 +32,8 @@ SECTIONS = {
             "Write an inventory for boards that run: finds them, shows and pins their host keys, and names the next command.",
         ),
         "provision": Verb(
-            "nodes.provision", "Run a playbook on the nodes: site (installs everything), check, reset or image."
+            "nodes.provision",
+            "Run a playbook on the nodes: site (installs everything), check, reset, image, or one that takes care of them.",
         ),
         "check": Verb(
             "nodes.check", "Examine every node: SSH, clock, memory, disk, runtime, and the network of each pair."

@@ -26,7 +26,8 @@ def provision(
     playbook: Annotated[
         str,
         typer.Argument(
-            help="site installs what a node needs; check only reads; reset removes it; image makes SD cards."
+            help="site installs what a node needs; check only reads; reset removes it; image makes SD cards; reboot, poweroff, "
+            "upgrade and backup take one node after the other; time_server makes the controller one."
         ),
     ] = "site",
     inventory: Inventory = None,
@@ -46,7 +47,7 @@ def provision(
     ] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, max=4, help="Say more (-vvv: most).")] = 0,
 ) -> None:
-    """Run a playbook on the nodes: site (installs everything), check, reset or image.
+    """Run a playbook on the nodes: site (installs everything), check, reset, image, or one that takes care of them.
 
     Exit codes: 0 all well, 2 bad arguments, 3 a host failed or was not reached, 130 interrupted.
     """

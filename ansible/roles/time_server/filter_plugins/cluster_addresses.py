@@ -1,0 +1,1 @@
+../../validate_inventory/filter_plugins/cluster_addresses.py
