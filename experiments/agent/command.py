@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from contract import wire
 
-from .connection import RefusedError, read_exactly, read_request, send
+from .connection import RefusedError, SudoRefusedError, read_exactly, read_request, send
 from .files import Json
 from .follow import follow
 from .health import connect, probe, serve
@@ -71,7 +71,7 @@ def main(verb: str) -> int:
         # The harness is gone; the lease decides about the ranks.
         leave()
     except (OSError, RefusedError, subprocess.TimeoutExpired) as error:
-        send({"frame": wire.ERROR_FRAME, "error": str(error)})
+        send({"frame": wire.ERROR_FRAME, "error": str(error), "sudo": not isinstance(error, SudoRefusedError)})
         return 1
     except Exception as error:  # what it met on this node is odder than was foreseen
         send({"frame": wire.ERROR_FRAME, "error": f"{type(error).__name__}: {error}"})
