@@ -70,8 +70,11 @@ def main(verb: str) -> int:
     except BrokenPipeError:
         # The harness is gone; the lease decides about the ranks.
         leave()
+    except SudoRefusedError as error:
+        send({"frame": wire.ERROR_FRAME, "error": str(error), "sudo": False})
+        return 1
     except (OSError, RefusedError, subprocess.TimeoutExpired) as error:
-        send({"frame": wire.ERROR_FRAME, "error": str(error), "sudo": not isinstance(error, SudoRefusedError)})
+        send({"frame": wire.ERROR_FRAME, "error": str(error)})
         return 1
     except Exception as error:  # what it met on this node is odder than was foreseen
         send({"frame": wire.ERROR_FRAME, "error": f"{type(error).__name__}: {error}"})
