@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from contract import wire
 
-from .connection import RefusedError, read_exactly, read_request, send
+from .connection import RefusedError, SudoRefusedError, read_exactly, read_request, send
 from .files import Json
 from .follow import follow
 from .health import connect, probe, serve
@@ -70,6 +70,9 @@ def main(verb: str) -> int:
     except BrokenPipeError:
         # The harness is gone; the lease decides about the ranks.
         leave()
+    except SudoRefusedError as error:
+        send({"frame": wire.ERROR_FRAME, "error": str(error), "sudo": False})
+        return 1
     except (OSError, RefusedError, subprocess.TimeoutExpired) as error:
         send({"frame": wire.ERROR_FRAME, "error": str(error)})
         return 1

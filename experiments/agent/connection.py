@@ -20,6 +20,10 @@ class RefusedError(Exception):
     """What the harness asked for must not be done."""
 
 
+class SudoRefusedError(RefusedError):
+    """sudo does not let this user be root; the text is what it says."""
+
+
 def send(frame: Json, payload: bytes = b"") -> None:
     """Write one frame to the harness."""
     out: BinaryIO = sys.stdout.buffer

@@ -17,7 +17,7 @@ from contract import wire
 from .connection import send
 from .files import Json, file_bytes, matching, read_json, read_text
 from .hold import holder
-from .processes import COMMAND_TIMEOUT_SECONDS, boot_id, processes, run_command, stat_fields, sudo
+from .processes import COMMAND_TIMEOUT_SECONDS, boot_id, processes, run_command, stat_fields, sudo_refusal
 from .ranks import describe, living
 from .virtual import cpu
 
@@ -47,7 +47,7 @@ def probe(request: Json) -> Json:
     root = Path(request["root"])
     existing = next(path for path in [root, *root.parents] if path.exists())
     limit, used = memory_limit()
-    sudo_ok = request["supervisor"] == wire.SUPERVISOR_PROCESS or run_command(sudo(["true"])).returncode == 0
+    refusal = None if request["supervisor"] == wire.SUPERVISOR_PROCESS else sudo_refusal(request)
     return {
         "time": time.time(),
         "hostname": socket.gethostname(),
@@ -59,7 +59,8 @@ def probe(request: Json) -> Json:
         "memory_available_bytes": max(0, min(memory_bytes("MemAvailable"), limit - used)),
         "disk_free_bytes": shutil.disk_usage(existing).free,
         "root_writable": may_write(root if root.is_dir() else existing),
-        "sudo": sudo_ok,
+        "sudo": refusal is None,
+        "sudo_says": refusal or "",
         "runtime": read_json(root / wire.RUNTIME_DIRECTORY / "runtime.json"),
         "runtimes": {
             path.parent.name: read_json(path) for path in matching(root, f"{wire.RUNTIMES_DIRECTORY}/*/runtime.json")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from contract import wire
@@ -128,11 +128,49 @@ def kill_all(look: Callable[[], list[int]], seconds: float) -> bool:
     return True
 
 
-def sudo(command: list[str]) -> list[str]:
-    """The command, as root; it fails where sudo would ask for a password."""
-    return command if os.geteuid() == 0 else ["sudo", "-n", *command]
+def sudo(request: Json, command: list[str]) -> list[str]:
+    """The command, as root. sudo reads the request's password from stdin; without one it fails where it would ask."""
+    if os.geteuid() == 0:
+        return command
+    # A password that sudo remembers from a moment ago says nothing of the one at hand.
+    return ["sudo", *(["-S", "-k", "-p", ""] if sudo_password(request) else ["-n"]), *command]
 
 
-def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
+def sudo_password(request: Json) -> str:
+    """What sudo may be told; empty where it is not to be told anything."""
+    return "" if os.geteuid() == 0 else request.get(wire.SUDO_PASSWORD) or ""
+
+
+@contextlib.contextmanager
+def sudo_input(request: Json) -> Iterator[int]:
+    """The stdin of a command that begins with `sudo`: the password and then nothing, or nothing at all."""
+    password = sudo_password(request)
+    if not password:
+        yield subprocess.DEVNULL
+        return
+    reading, writing = os.pipe()
+    try:
+        with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor
+            pipe.write(f"{password}\n".encode())  # it is shorter than a pipe's buffer
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def run_as_root(request: Json, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end as root; raises TimeoutExpired."""
+    with sudo_input(request) as stdin:
+        return run_command(sudo(request, command), stdin)
+
+
+def sudo_refusal(request: Json) -> str | None:
+    """What sudo says where it does not let this user be root; None where it does."""
+    tried = run_as_root(request, ["true"])
+    return None if tried.returncode == 0 else (tried.stderr.strip().splitlines() or ["it says nothing"])[-1]
+
+
+def run_command(command: list[str], stdin: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run a short command to its end; raises TimeoutExpired."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False)
+    return subprocess.run(
+        command, stdin=stdin, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from contract import wire
 
-from .connection import RefusedError
+from .connection import RefusedError, SudoRefusedError
 from .files import LEASE, Json, matching, read_json, remove, write_json
 from .hold import holder
 from .keeper import TERM_GRACE_SECONDS, reserve
@@ -25,9 +25,12 @@ from .processes import (
     kill_all,
     left_processes,
     marked_processes,
+    run_as_root,
     run_command,
     signal_process,
     sudo,
+    sudo_input,
+    sudo_refusal,
 )
 from .receive import make_private
 
@@ -115,15 +118,16 @@ def start_keeper(request: Json, rank: Json, directory: Path, files: dict[str, by
     reserve(directory)
     if rank["name"] in files:
         (directory / request["resume"]["file"]).write_bytes(files[rank["name"]])
-    return subprocess.Popen(
-        keeper_command(request, rank["name"], directory),
-        # The keeper must not hold the pipes of this connection open.
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE if request["supervisor"] == wire.SUPERVISOR_SYSTEMD else subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    with sudo_input(request) as stdin:
+        return subprocess.Popen(
+            keeper_command(request, rank["name"], directory),
+            # The keeper must not hold the pipes of this connection open.
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if request["supervisor"] == wire.SUPERVISOR_SYSTEMD else subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def refusals(units: dict[str, subprocess.Popen[str]]) -> dict[str, str]:
@@ -158,6 +162,7 @@ def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
         f"--property=WorkingDirectory={directory}",
     ]
     return sudo(
+        request,
         [
             "systemd-run",
             "--quiet",
@@ -168,12 +173,15 @@ def keeper_command(request: Json, rank: str, directory: Path) -> list[str]:
             *properties,
             "--",
             *keeper,
-        ]
+        ],
     )
 
 
 def stop(request: Json) -> Json:
-    """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left."""
+    """Stop the ranks of a trial, a run, or every run on this node; replies with what was stopped and what is left.
+
+    Raises SudoRefusedError where there are units, and sudo does not let this user stop them.
+    """
     root = Path(request["root"]) / wire.TRIALS_DIRECTORY
     run, trial = request.get("run") or "*", request.get("trial") or "*"
     if request.get("attempt"):
@@ -185,18 +193,23 @@ def stop(request: Json) -> Json:
     directories = [path.parent for path in matching(root, f"{run}/{trial}/{node}/*/spec.json")]
     alive = living(path / "spec.json" for path in directories)
     units: list[str] = []
+    refusal = None
     if request["supervisor"] == wire.SUPERVISOR_SYSTEMD:
         glob = unit_name(run, trial, "*") if request.get("run") else "harness-*.service"
         listed = run_command(["systemctl", "list-units", "--plain", "--no-legend", "--all", glob])
         units = [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
         if units:
-            run_command(sudo(["systemctl", "stop", *units]))
-            run_command(sudo(["systemctl", "reset-failed", *units]))
+            if run_as_root(request, ["systemctl", "stop", *units]).returncode != 0:
+                refusal = sudo_refusal(request)
+            if refusal is None:
+                run_as_root(request, ["systemctl", "reset-failed", *units])
     else:
         stop_keepers(alive)
     if request.get("token"):  # also of ranks that removed their directories
         marks = {wire.TRIAL_TOKEN: request["token"], wire.NODE: request["node"]}
         kill_all(lambda: marked_processes(marks), KILL_SECONDS)
+    if refusal:
+        raise SudoRefusedError(refusal)
     left = [describe(path) for path in alive if left_processes(path)]
     return {"stopped": sorted(describe(path) for path in alive) or units, "left": left}
 

@@ -38,6 +38,9 @@ COLLECTED: Final = b"q"
 SUPERVISOR_PROCESS: Final = "process"
 SUPERVISOR_SYSTEMD: Final = "systemd"
 
+SUDO_PASSWORD: Final = "sudo_password"  # noqa: S105 - a name
+"""Of a request, where sudo asks for one on the node: it is said to sudo's stdin, and never kept or printed."""
+
 CPU_FILE: Final = "/etc/harness/cpu.json"
 """On a virtual node: how its processor is imitated. A real node has none."""
 CPU_FACTOR_VARIABLE: Final = "HARNESS_CPU_FACTOR"

@@ -50,6 +50,7 @@ _PROBE: Mapping[str, _Test] = {
     "machine_id": lambda value: isinstance(value, str),
     "root_writable": lambda value: isinstance(value, bool),
     "sudo": lambda value: isinstance(value, bool),
+    "sudo_says": lambda value: isinstance(value, str),
     "runtime": _or_none(lambda value: isinstance(value, dict)),
     "runtimes": lambda value: isinstance(value, dict) and all(isinstance(each, dict | None) for each in value.values()),
     "data": _is_data,
@@ -61,7 +62,7 @@ _PROBE: Mapping[str, _Test] = {
     "wrong_code": _is_texts,
     "noise": lambda value: isinstance(value, str),
 }
-_OPTIONAL = ("asked_at", "wrong_code", "noise", "cpu", "runtimes")
+_OPTIONAL = ("asked_at", "wrong_code", "noise", "cpu", "runtimes", "sudo_says")
 # Of runtime.json, as the role `runtime` writes it; each other list names what a part offers.
 _RUNTIME: Mapping[str, _Test] = {
     "python": lambda value: isinstance(value, str),

@@ -13,6 +13,7 @@ from harness.experiment.datasets import embedded_datasets
 from harness.experiment.plan import Trial
 from harness.experiment.program import Need
 from harness.launch.hold import describe_holder
+from harness.nodes.agent import sudo_fault
 from harness.nodes.inventory import Node
 from harness.nodes.stream import SHELL_REMEDY
 
@@ -63,6 +64,7 @@ def node_findings(probed: Probed, site: str) -> list[Finding]:
 
     memory, disk = answer["memory_available_bytes"], answer["disk_free_bytes"]
     skew, root = probed.skew_seconds, probed.node.root
+    refused, password = sudo_fault(probed.node, str(answer.get("sudo_says") or ""))
     found = [
         finding("clock", skew <= CLOCK_SKEW_LIMIT_SECONDS, f"clock is off by {skew:.1f} s", CLOCK_REMEDY, "warning"),
         finding(
@@ -75,12 +77,7 @@ def node_findings(probed: Probed, site: str) -> list[Finding]:
             f"{root} can be written" if answer.get("root_writable", True) else f"{root} cannot be written",
             ROOT_REMEDY.format(site=site),
         ),
-        finding(
-            "sudo",
-            answer["sudo"],
-            "sudo works" if answer["sudo"] else "sudo asks for a password, so no unit can start",
-            site,
-        ),
+        finding("sudo", answer["sudo"], "sudo works" if answer["sudo"] else refused, password),
         finding("runtime", runtime is not None, answer.get("runtime_fault") or describe_runtime(runtime, root), site),
     ]
     if noise := answer.get("noise"):

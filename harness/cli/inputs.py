@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -103,9 +104,28 @@ def _named_inventory(given: Path) -> Path:
     raise BadInputError(f"inventory {given} does not exist", f"name a path, or one of {', '.join(names)}")
 
 
-def find_cluster(inventory: Path | None) -> Cluster:
-    """The cluster that `-i` names; see find_inventory. Raises BadInputError."""
-    return load_cluster(find_inventory(inventory))
+def find_cluster(inventory: Path | None, ask_become_pass: bool = False) -> Cluster:
+    """The cluster that `-i` names; see find_inventory. With `ask_become_pass`, the password of sudo is asked for first.
+
+    Raises BadInputError.
+    """
+    found = find_inventory(inventory)
+    password = asked_password() if ask_become_pass else None
+    cluster = load_cluster(found)
+    return cluster.with_become_password(password) if password else cluster
+
+
+def asked_password() -> str:
+    """The password of sudo that the user types, asked for in ansible-playbook's words: on the terminal, else on stdin.
+
+    Raises BadInputError where none is given.
+    """
+    try:
+        if password := getpass.getpass("BECOME password: "):
+            return password
+    except EOFError:
+        pass
+    raise BadInputError("no password was given", "type that of sudo on the nodes, or leave --ask-become-pass (-K) out")
 
 
 def first_nodes(cluster: Cluster, count: int | None) -> tuple[Node, ...]:

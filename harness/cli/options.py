@@ -63,6 +63,14 @@ Inventory = Annotated[
         show_default="the virtual cluster that is up, else local",
     ),
 ]
+AskBecomePass = Annotated[
+    bool,
+    typer.Option(
+        "--ask-become-pass",
+        "-K",
+        help="Ask for the password of sudo on the nodes, for those that the inventory has none for.",
+    ),
+]
 ExperimentName = Annotated[
     Path,
     typer.Argument(

@@ -18,7 +18,7 @@ from harness.launch.placement import Placement, Rank
 from harness.launch.replacements import Replacements
 from harness.launch.running import Observer, Outcome, RunningTrial
 from harness.launch.watch import End, Failure, Watch, describe_exit
-from harness.nodes.agent import ask
+from harness.nodes.agent import ask, request_to
 from harness.nodes.inventory import Node
 from harness.nodes.session import Session, on_all
 
@@ -134,9 +134,7 @@ class Launcher:
         node = ranks[0].node
         others = [follower for follower in trial.followers if follower.node.name == node.name]
         return {
-            "root": node.root,
-            "node": node.name,
-            "supervisor": node.supervisor,
+            **request_to(node),
             "run": self._run,
             "trial": name,
             "attempt": attempt,

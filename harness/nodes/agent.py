@@ -20,7 +20,7 @@ from harness.nodes.transport import REPLY_TIMEOUT_SECONDS, Transport, transfer_s
 from harness.paths import EXPERIMENTS
 from harness.system.archive import tar_bytes
 
-_REMEDY = "is the node provisioned? harness provision"
+_REMEDY = "is the node provisioned? harness provision, with -K where sudo asks for a password"
 CHECK_REMEDY = "harness check tells who holds the node, and what it lacks"
 _CACHES = ("__pycache__", ".pyc")
 _ASK_HOME = "import json, os; print(json.dumps({'home': os.path.expanduser('~')}))"
@@ -78,7 +78,7 @@ class Code:
         session.park(node, stream)
         asked = time.time()
         try:
-            stream.send_line({"root": node.root, "node": node.name, "supervisor": node.supervisor})
+            stream.send_line(request_to(node))
             answer = _frame(node, stream.read_frame(REPLY_TIMEOUT_SECONDS))
         except (TimeoutError, StreamClosedError) as error:
             reason = f"its agent does not answer: {error} {stream.errors().strip()[-300:]}"
@@ -156,11 +156,35 @@ def agent_command(node: Node, code: str, verb: str) -> list[str]:
     return [*node.interpreter, "-I", "-S", f"{node.root}/{wire.CODE_DIRECTORY}/{code}/{wire.AGENT}", verb]
 
 
+def request_to(node: Node) -> Json:
+    """What every request to a node's agent begins with. It may hold a password: it goes to the agent's stdin alone."""
+    request = {"root": node.root, "node": node.name, "supervisor": node.supervisor}
+    if node.become_password and node.supervisor == wire.SUPERVISOR_SYSTEMD:
+        request[wire.SUDO_PASSWORD] = node.become_password
+    return request
+
+
+def sudo_fault(node: Node, said: str) -> tuple[str, str]:
+    """What is wrong where sudo refuses on a node, and the remedy; `said` is what it printed there. Pure."""
+    told = f": {said[:200]}" if said else ""
+    if node.become_password:
+        return (
+            f"sudo refuses, with the password that it was given{told}",
+            "type it again (--ask-become-pass), or mend ansible_become_password in the inventory, which comes first",
+        )
+    return (
+        f"sudo asks for a password, and without it no unit starts or stops{told}",
+        "give it: --ask-become-pass (-K), or ansible_become_password in a vault of the inventory",
+    )
+
+
 def ask(transport: Transport, code: str, verb: str, timeout: float = REPLY_TIMEOUT_SECONDS, **request: object) -> Json:
     """One question, one answer. Raises NodeError, also for an error that the agent itself met."""
     node = transport.node
-    message = {"root": node.root, "node": node.name, "supervisor": node.supervisor, **request}
-    answer = transport.request(agent_command(node, code, verb), message, timeout=timeout)
+    answer = transport.request(agent_command(node, code, verb), {**request_to(node), **request}, timeout=timeout)
     if answer.get("frame") == "error":
+        if answer.get("sudo") is False:
+            fault, remedy = sudo_fault(node, str(answer["error"]))
+            raise NodeError(node.name, fault, remedy)
         raise NodeError(node.name, str(answer["error"]), CHECK_REMEDY)
     return answer

@@ -19,6 +19,7 @@ _ABSENT = (None, "")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]*[A-Za-z0-9_])?")
 _FULLY_QUALIFIED = "ansible.builtin."
 _LONGEST = 4096
+_LONGEST_PASSWORD = 512
 
 
 class HostVariables:
@@ -80,6 +81,18 @@ class HostVariables:
         if not good or not str(given).isprintable() or len(str(given)) > _LONGEST:
             raise self._refused(variable, "is no text in one line", "write a word, or leave it out")
         return str(given)
+
+    def password(self, variable: str) -> str | None:
+        """A text in one line, None where there is none. No error shows it."""
+        given = self._values.get(variable)
+        if given in _ABSENT:
+            return None
+        if not isinstance(given, str) or not given.isprintable() or len(given) > _LONGEST_PASSWORD:
+            raise BadInputError(
+                f"host {self._host}: {variable} is no text in one line, or longer than {_LONGEST_PASSWORD} characters",
+                "write it in quotes, or leave it out and give --ask-become-pass",
+            )
+        return given
 
     def words(self, variable: str) -> tuple[str, ...]:
         """A list of words as Ansible resolved it, empty where the variable is no list."""

@@ -15,6 +15,7 @@ import harness
 from harness.contract.json_line import parse_json_line
 from harness.errors import BadInputError
 from harness.nodes.ansible import ansible_environment
+from harness.nodes.connection.names import BECOME_PASSWORD
 from harness.nodes.connection.reach import reached
 from harness.nodes.host_variables import HostVariables, same_everywhere
 from harness.nodes.inventory import DEFAULT_PORT, Cluster, Node
@@ -155,6 +156,7 @@ def _node(name: str, values: Mapping[str, Any], directory: Path) -> Node:
         python=sys.executable if local else _PYTHON if python.startswith("auto") else python,
         pythons=() if local else pythons,
         login=host.login(),
+        become_password=host.password(BECOME_PASSWORD),
     )
 
 

@@ -139,7 +139,7 @@ def no_sudo(rig: Rig) -> Result:
         rig, rig.nodes[1], "mv /etc/sudoers.d /etc/sudoers.off; mkdir /etc/sudoers.d",
         "rmdir /etc/sudoers.d; mv /etc/sudoers.off /etc/sudoers.d",
     ):  # fmt: skip
-        return _checked(rig, "sudo asks for a password", "harness provision")
+        return _checked(rig, "sudo asks for a password", "--ask-become-pass")
 
 
 @case("the runtime of an older provisioning")

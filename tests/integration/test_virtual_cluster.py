@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -31,6 +32,7 @@ SUBNET = "10.76.0.0/24"
 CPU = 0.4
 CONTROLLER = "10.76.0.254"
 NODE1 = "10.76.0.1"
+PASSWORD = "correct $horse"  # noqa: S105 - of nodes of the test's own
 Result = TypeVar("Result")
 LAPS = """
 import time
@@ -69,6 +71,19 @@ def two_nodes() -> None:
         nodes=2, cpu=CPU, cpu_model="quota", link="100mbit", memory="512MiB", subnet=SUBNET, dilation=1.0
     )
     up(NAME, limits)
+
+
+@pytest.fixture
+def asks_for_a_password(two_nodes: None) -> Iterator[None]:
+    """Nodes as stock boards are: their user's sudo asks for a password."""
+    rule = "/etc/sudoers.d/pi"
+    asks = f"echo 'pi:{PASSWORD}' | sudo chpasswd && echo 'pi ALL=(ALL) ALL' | sudo tee {rule}"
+    trusts = f"echo '{PASSWORD}' | sudo -S sed -i 's/ALL$/NOPASSWD: ALL/' {rule}"
+    try:
+        assert [on_node([asks], index).returncode for index in (1, 2)] == [0, 0]
+        yield
+    finally:
+        assert [on_node([trusts], index).returncode for index in (1, 2)] == [0, 0]
 
 
 def in_controller(function: Callable[[], Result]) -> Result:
@@ -295,6 +310,45 @@ class TestNodes:
         assert len(found) == 4  # two nodes, with and without waits
         assert max(found) / min(found) < 1.2, found
         assert all(8 < speed < 14 for speed in found), found
+
+    def test_sudo_may_ask_for_a_password(self, asks_for_a_password: None, tmp_path: Path) -> None:
+        inventory, said = str(cluster.inventory(NAME)), ""
+
+        def harness(*arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+            nonlocal said
+            done = subprocess.run(
+                [sys.executable, "-m", "harness", *arguments], input=typed, capture_output=True, text=True, timeout=120,
+                check=False, start_new_session=True, env={**os.environ, "HARNESS_INVENTORY": inventory, **environment},
+            )  # fmt: skip
+            said += done.stdout + done.stderr
+            return done
+
+        provisioned = harness("provision", "--tags", "node", "-K", typed=f"{PASSWORD}\n")
+        assert provisioned.returncode == 0, said
+        (finding,) = (
+            each for each in json.loads(harness("check", "-n", "1", "--json").stdout) if each["what"] == "sudo"
+        )
+        assert finding["level"] == "failed"
+        assert finding["detail"].startswith("sudo asks for a password")
+        assert "--ask-become-pass (-K)" in finding["remedy"]
+        launch = ["launch", "--framework", "plain", "-n", "2", "-o", str(tmp_path / "runs"), "-K", "--", "id", "-un"]
+        refused = harness(*launch, typed="wrong\n")
+        assert refused.returncode == 2
+        assert "node01: sudo refuses, with the password that it was given: sudo: " in refused.stderr
+        done = harness(*launch, typed=f"{PASSWORD}\n")
+        assert done.returncode == 0, said
+        assert done.stdout.count("pi\n") == 2
+
+        leave = ["sudo", "-S", "systemd-run", "--unit=harness-left", "--quiet", "sleep", "100"]
+        assert on_node([f"echo '{PASSWORD}' |", *leave]).returncode == 0
+        kept = harness("clean")
+        assert (kept.returncode, "node01: sudo asks for a password" in kept.stderr) == (3, True), said
+        cleaned = harness("clean", ANSIBLE_BECOME_PASS=PASSWORD)
+        assert (cleaned.returncode, "harness-left.service" in cleaned.stdout) == (0, True), said
+
+        found = [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and PASSWORD in path.read_text()]
+        logs = f"echo '{PASSWORD}' | sudo -S sh -c 'grep -r hors[e] /opt/harness /var/log; journalctl --quiet | grep hors[e]'"
+        assert (PASSWORD in said, found, on_node([logs]).stdout) == (False, [], "")
 
     def test_memory_is_limited(self) -> None:
         done = python_on_node("print(len(bytearray(700 << 20)))")

@@ -13,7 +13,7 @@ from harness.check.findings import Finding
 from harness.check.network import check_cluster
 from harness.cli.group import verb_app
 from harness.cli.inputs import find_cluster, first_nodes
-from harness.cli.options import AsJson, FirstNodes, Inventory
+from harness.cli.options import AsJson, AskBecomePass, FirstNodes, Inventory
 from harness.console import out
 from harness.errors import EXIT_CHECK_FAILED
 from harness.launch.code import packaged_code
@@ -23,9 +23,14 @@ app = verb_app()
 
 
 @app.command()
-def check(inventory: Inventory = None, nodes: FirstNodes = None, as_json: AsJson = False) -> None:
+def check(
+    inventory: Inventory = None,
+    nodes: FirstNodes = None,
+    ask_become_pass: AskBecomePass = False,
+    as_json: AsJson = False,
+) -> None:
     """Examine every node: SSH, clock, memory, disk, runtime, and the network of each pair."""
-    cluster = find_cluster(inventory)
+    cluster = find_cluster(inventory, ask_become_pass)
     with Session(cluster) as session:
         looked_at = cluster.hosts if nodes is None else first_nodes(cluster, nodes)
         findings = check_cluster(session, cluster, looked_at, packaged_code())

@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.group import verb_app
 from harness.cli.inputs import find_cluster
-from harness.cli.options import Inventory
+from harness.cli.options import AskBecomePass, Inventory
 from harness.console import out, print_error
 from harness.contract import wire
 from harness.errors import EXIT_CHECK_FAILED, NodeError
@@ -23,10 +23,11 @@ app = verb_app()
 @app.command()
 def clean(
     inventory: Inventory = None,
+    ask_become_pass: AskBecomePass = False,
     force: Annotated[bool, typer.Option("--force", help="Also where a running harness holds a node.")] = False,
 ) -> None:
     """Stop and remove what earlier runs left on the nodes; nothing else is touched."""
-    cluster = find_cluster(inventory)
+    cluster = find_cluster(inventory, ask_become_pass)
     code = packaged_code()
     failed = False
     with Session(cluster) as session:

@@ -74,7 +74,8 @@ def init(
         err.print(f"{board.name} is this machine: Ansible reaches it without SSH", soft_wrap=True)
     if no_host_keys:
         err.print(f"no board is believed until its host key is in {directory / 'known_hosts'}", soft_wrap=True)
-    out.print(f"{len(boards)} board{'s' if len(boards) > 1 else ''} in {directory}; next:", soft_wrap=True)
+    count = f"{len(boards)} board{'s' if len(boards) > 1 else ''}"
+    out.print(f"{count} in {directory}; next, with -K where sudo asks for a password:", soft_wrap=True)
     out.print(f"  harness provision -i {directory}\n  harness sweep lenet_scaling -i {directory}", soft_wrap=True)
 
 

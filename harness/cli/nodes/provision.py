@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.group import verb_app
 from harness.cli.inputs import find_inventory
-from harness.cli.options import Inventory
+from harness.cli.options import AskBecomePass, Inventory
 from harness.errors import EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from harness.nodes.ansible import run_playbook
 from harness.virtual.state import cluster_of
@@ -42,9 +42,7 @@ def provision(
         list[str] | None,
         typer.Option("--extra-vars", "-e", metavar="NAME=VALUE", help="Set a variable, or @FILE (repeatable)."),
     ] = None,
-    ask_become_pass: Annotated[
-        bool, typer.Option("--ask-become-pass", "-K", help="Ask for the password of sudo on the nodes.")
-    ] = False,
+    ask_become_pass: AskBecomePass = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, max=4, help="Say more (-vvv: most).")] = 0,
 ) -> None:
     """Run a playbook on the nodes: site (installs everything), check, reset, image, or one that takes care of them.
@@ -58,7 +56,7 @@ def provision(
         *(["--skip-tags", skip_tags] if skip_tags else []),
         *(["--limit", limit] if limit else []),
         *(word for setting in extra_vars or () for word in ("--extra-vars", setting)),
-        *(["--ask-become-pass"] if ask_become_pass else []),
+        *(["--ask-become-pass"] if ask_become_pass else []),  # Ansible asks, on this terminal
         *([f"-{'v' * verbose}"] if verbose else []),
     ]
     code = play(playbook, find_inventory(inventory), arguments)

@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.check.answers import read_probe
 from harness.cli.group import verb_app
 from harness.cli.inputs import find_cluster
-from harness.cli.options import AsJson, Inventory
+from harness.cli.options import AsJson, AskBecomePass, Inventory
 from harness.console import out
 from harness.contract import wire
 from harness.errors import EXIT_CHECK_FAILED, NodeError
@@ -25,9 +25,9 @@ app = verb_app()
 
 
 @app.command()
-def status(inventory: Inventory = None, as_json: AsJson = False) -> None:
+def status(inventory: Inventory = None, ask_become_pass: AskBecomePass = False, as_json: AsJson = False) -> None:
     """Show what runs on every node, who holds it, and what earlier runs left there."""
-    cluster = find_cluster(inventory)
+    cluster = find_cluster(inventory, ask_become_pass)
     code = packaged_code()
     rows = []
     with Session(cluster) as session:

@@ -14,6 +14,7 @@ from harness.cli.options import (
     DEFAULT_EXPERIMENT,
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
+    AskBecomePass,
     DryRun,
     Environment,
     ExperimentName,
@@ -51,6 +52,7 @@ app = verb_app()
 def benchmark(
     experiment: ExperimentName = DEFAULT_EXPERIMENT,
     inventory: Inventory = None,
+    ask_become_pass: AskBecomePass = False,
     nodes: FirstNodes = None,
     settings: Settings = None,
     environment: Environment = None,
@@ -73,7 +75,7 @@ def benchmark(
     node: make it small with --set.
     """
     declared = declared_experiment(experiment, None, None, settings, environment, None)
-    cluster = find_cluster(inventory)
+    cluster = find_cluster(inventory, ask_become_pass)
     batch = nominal_batch(declared)
     count = len(first_nodes(cluster, nodes))
     if has_batch(declared):

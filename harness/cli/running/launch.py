@@ -20,6 +20,7 @@ from harness.cli.options import (
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
     MOST_NODES,
+    AskBecomePass,
     Inventory,
     NoStallTimeout,
     Results,
@@ -188,6 +189,7 @@ def launch(
         ),
     ] = None,
     inventory: Inventory = None,
+    ask_become_pass: AskBecomePass = False,
     hostfile: Annotated[
         Path | None, typer.Option("-H", "--hostfile", help="A file with a host a line, instead of an inventory.")
     ] = None,
@@ -217,6 +219,8 @@ def launch(
     typed = context.get_parameter_source("inventory")
     if hostfile and typed is not None and typed.name == "COMMANDLINE":
         raise BadInputError("-H and -i both name nodes", "give one of them")
+    if hostfile and ask_become_pass:
+        raise BadInputError("-K: nothing runs by sudo on the hosts of a hostfile", "leave it out")
     job = make_job(context.args, workers, servers, told_environment(env), framework)
     if kept_words(job.command) != list(job.command):
         err.print(
@@ -227,7 +231,7 @@ def launch(
         )
     if hostfile:
         err.print(f"hostfile: {hostfile}", soft_wrap=True)
-    cluster = read_hostfile(hostfile) if hostfile else find_cluster(inventory)
+    cluster = read_hostfile(hostfile) if hostfile else find_cluster(inventory, ask_become_pass)
     stall = math.inf if no_stall_timeout else stall_timeout
     limits = Limits(start=start_timeout, stall=stall, silent=SILENT_SECONDS, time=time_limit)
     outcome = launch_job(cluster, job, results, limits, directory=sync_dst_dir, telemetry=telemetry, quiet=quiet)

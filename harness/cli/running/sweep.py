@@ -16,6 +16,7 @@ from harness.cli.options import (
     DEFAULT_EXPERIMENT,
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
+    AskBecomePass,
     Dashboard,
     DryRun,
     Environment,
@@ -58,6 +59,7 @@ app = verb_app()
 def sweep(
     experiment: ExperimentName = DEFAULT_EXPERIMENT,
     inventory: Inventory = None,
+    ask_become_pass: AskBecomePass = False,
     nodes: Sizes = None,
     repeats: Repeats = None,
     settings: Settings = None,
@@ -112,7 +114,7 @@ def sweep(
     declared = declared_experiment(experiment, nodes, repeats, settings, environment, variant)
     if dashboard:
         declared = with_dashboard(declared)
-    cluster = find_cluster(inventory)
+    cluster = find_cluster(inventory, ask_become_pass)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
     if dry_run:
         print_plan(declared, cluster, rates, as_json=False)

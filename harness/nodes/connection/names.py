@@ -10,6 +10,9 @@ CONNECTION: Final = "harness_connection"
 LOGIN: Final = "harness_login"
 """Of a host's variables: what OpenSSH made of that, a Login."""
 
+BECOME_PASSWORD: Final = "ansible_become_password"  # noqa: S105 - a name
+"""Of a host's variables: what Ansible would tell sudo there, whichever of its variables and settings says it."""
+
 OURS: Final = ("ansible_", "cluster_", "node_")
 """How the names of variables begin that the harness reads."""
 

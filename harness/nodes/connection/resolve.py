@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.cli.inventory import InventoryCLI
-from ansible.constants import DEFAULT_TRANSPORT, config
+from ansible.constants import BECOME_PASSWORD_FILE, DEFAULT_BECOME_METHOD, DEFAULT_TRANSPORT, config
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.playbook.play_context import PlayContext
-from ansible.plugins.loader import connection_loader
+from ansible.plugins.loader import become_loader, connection_loader
 from ansible.template import Templar
 
-from harness.nodes.connection.names import CONNECTION, OURS, is_ssh
+from harness.nodes.connection.names import BECOME_PASSWORD, CONNECTION, OURS, is_ssh
 
 _OPTION = {
     "host": "ansible_host",
@@ -78,7 +78,21 @@ def resolved(everything: Mapping[str, Any], templar: Any) -> dict[str, Any]:
         found |= _ssh(everything, templar)
     elif "ansible_host" in everything or "ansible_ssh_host" in everything:
         found["ansible_host"] = templar.template(everything.get("ansible_host", everything.get("ansible_ssh_host")))
-    return found
+    return found | _become(everything, templar)
+
+
+def _become(everything: Mapping[str, Any], templar: Any) -> dict[str, Any]:
+    """The password that Ansible would tell sudo; nothing where it has none, or becomes root in another way."""
+    method = templar.template(everything.get("ansible_become_method", DEFAULT_BECOME_METHOD))
+    if str(method).removeprefix("ansible.builtin.") != "sudo":
+        return {}
+    become = become_loader.get("sudo")
+    names = [name for name in config.get_plugin_vars("become", become._load_name) if "pass" in name]
+    options = {name: templar.template(everything[name]) for name in names if name in everything}
+    kept = {"become_pass": InventoryCLI.get_password_from_file(BECOME_PASSWORD_FILE)} if BECOME_PASSWORD_FILE else {}
+    become.set_options(task_keys=kept, var_options=options)
+    password = become.get_option("become_pass")
+    return {} if password is None else {BECOME_PASSWORD: str(password)}
 
 
 def _ssh(everything: Mapping[str, Any], templar: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_a_fit_node_may_start() -> None:
 
 def test_what_forbids_a_start_names_the_node() -> None:
     assert refused(probed(disk_free_bytes=10 << 20)) == "a: 10 MiB of disk free at /nowhere"
-    assert "sudo asks for a password" in refused(probed(sudo=False))
+    assert "a: sudo asks for a password" in refused(probed(sudo=False))
     assert "has no runtime at /nowhere/runtime" in refused(probed(runtime=None))
     assert "has no dist_async store" in refused(probed(), kvstore="dist_async")
     assert "has no data set mnist" in refused(probed(), kvstore="local", dataset="mnist")

@@ -45,11 +45,12 @@ def invoked(*arguments: str | Path) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def harness(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def harness(*arguments: str | Path, cwd: Path, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HARNESS_", "ANSIBLE_"))}
     return subprocess.run(
         [sys.executable, "-m", "harness", *map(str, arguments)],
         capture_output=True, text=True, timeout=120, check=False, cwd=cwd, env={**kept, "COLUMNS": "200", **environment},
+        input=typed, start_new_session=True,
     )  # fmt: skip
 
 
@@ -151,6 +152,24 @@ def test_a_framework_without_servers_and_an_unknown_one_are_refused(inventory: P
     assert (code, "torch has no servers" in error) == (2, True)
     code, error = launched("--framework", "nix")
     assert (code, "mxnet" in error, "torch" in error, "plain" in error) == (2, True, True, True)
+
+
+@pytest.mark.parametrize("verb", ["benchmark", "check", "clean", "launch", "provision", "status", "sweep"])
+def test_every_verb_that_reaches_nodes_asks_for_the_password_of_sudo(verb: str) -> None:
+    options = [option for each in load(verb).params for option in each.opts]
+    assert {"--ask-become-pass", "-K"} <= set(options)
+
+
+def test_the_password_of_sudo_is_asked_for_and_shown_nowhere(inventory: Path, tmp_path: Path) -> None:
+    done = harness("status", "-K", "-i", inventory, cwd=tmp_path, typed="correct horse\n")
+    assert done.returncode == 0, done.stderr
+    assert "BECOME password:" in done.stderr
+    assert "horse" not in done.stdout + done.stderr
+    none = harness("check", "-K", "-i", inventory, cwd=tmp_path, typed="\n")
+    assert (none.returncode, "no password was given" in none.stderr) == (2, True)
+    (tmp_path / "hosts").write_text("127.0.0.1\n", encoding="utf-8")
+    needless = harness("launch", "-n", "1", "-K", "-H", tmp_path / "hosts", "--", "true", cwd=tmp_path)
+    assert (needless.returncode, "-K: nothing runs by sudo on the hosts of a hostfile" in needless.stderr) == (2, True)
 
 
 def test_completion_is_printed_and_changes_no_file(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ HOST = {
     "cluster_known_hosts": "known_hosts", "cluster_network_namespace": "n", "cluster_port": 9091, "cluster_time_dilation": 1,
     "cluster_link": "cable",
     "node_root": "/opt/harness", "node_supervisor": "systemd", "node_threads": 1, "node_cores": 4, "node_memory": "1GiB",
-    "node_counts": True,
+    "node_counts": True, "ansible_become_password": "hush",
 }  # fmt: skip
 LISTING = {
     "_meta": {"hostvars": {"a": HOST, "b": {**HOST, "ansible_host": "10.0.0.2"}}},

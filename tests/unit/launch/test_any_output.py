@@ -163,7 +163,8 @@ def test_numbers_near_the_end_of_floats_leave_a_row(tmp_path: Path) -> None:
 
 GOOD: dict[str, Any] = {
     "time": 1.0, "cores": 4, "memory_bytes": 1 << 30, "memory_available_bytes": 1 << 30, "disk_free_bytes": 1 << 33,
-    "machine_id": "x", "root_writable": True, "sudo": True, "runtime": {"python": "3.11", "stores": [], "mxnet": "1.9.1"},
+    "machine_id": "x", "root_writable": True, "sudo": True, "sudo_says": "",
+    "runtime": {"python": "3.11", "stores": [], "mxnet": "1.9.1"},
     "data": {"mnist": {"wrong": []}}, "throttled": None, "running": [], "held": None, "trials_bytes": 0,
 }  # fmt: skip
 

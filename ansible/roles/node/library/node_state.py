@@ -17,6 +17,7 @@ options:
   sysctl: {type: list, elements: str, default: [], description: Kernel parameters whose values are wanted.}
   files: {type: list, elements: path, default: [], description: Files whose SHA-256 is wanted.}
   firewall_table: {type: str, default: '', description: Table of family inet whose chains are wanted.}
+  controller_time: {type: float, required: true, description: "The controller's clock, in seconds since 1970."}
 """
 
 import glob
@@ -28,11 +29,14 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.node_root import describe_root
 
 COMMAND_SECONDS = 60
+# Less does no harm to apt, and may be the time that it took to start this module.
+CLOCK_SECONDS = 60
 CAP_NET_ADMIN = 12
 # Where the Raspberry Pi's firmware settings are: since Bookworm, and before.
 BOOT_CONFIGS = ("/boot/firmware/config.txt", "/boot/config.txt")
@@ -77,6 +81,14 @@ def run(*command):
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
+
+
+def clock_off(controller_time):
+    """Seconds that this clock is ahead of the controller's, negative behind; 0 for a few, and once a time service set it."""
+    off = round(time.time() - controller_time)
+    if abs(off) < CLOCK_SECONDS or run("timedatectl", "show", "--property=NTPSynchronized", "--value").strip() == "yes":
+        return 0
+    return off
 
 
 def python():
@@ -229,6 +241,7 @@ def main():
             "sysctl": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "list", "elements": "path", "default": []},
             "firewall_table": {"type": "str", "default": ""},
+            "controller_time": {"type": "float", "required": True},
         },
         supports_check_mode=True,
     )
@@ -255,6 +268,7 @@ def main():
         packages_missing=missing_packages(wanted["packages"]),
         units=unit_states(wanted["units"]),
         swaps=active_swaps(),
+        clock_off_seconds=clock_off(wanted["controller_time"]),
         hosts_file=read_text("/etc/hosts") or "",
         authorized_keys=authorized_keys(user),
         sysctl={key: read_text("/proc/sys/" + key.replace(".", "/")) for key in wanted["sysctl"]},
