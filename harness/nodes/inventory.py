@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +50,8 @@ class Node:
     """Memory that ranks are told of; likewise."""
     profile: str | None = None
     """The speed that one of its cores has in a virtual cluster of the same machines; a real node needs none."""
+    power_meter: str | None = field(default=None, repr=False)
+    """Where its power meter is, as harness/energy/address.py reads it; there may be a password in it."""
     groups: frozenset[str] = frozenset()
     """The inventory's groups that it is in."""
     controller: bool = False
@@ -70,6 +72,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Meters:
+    """Where power meters are, by the name of what each measures. Shown by these names alone: addresses may have passwords."""
+
+    by_name: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"meters of {', '.join(name for name, _ in self.by_name) or 'nothing'}"
+
+
+@dataclass(frozen=True)
 class Cluster:
     """The nodes that are counted, in inventory order, and what is common to them."""
 
@@ -82,6 +94,8 @@ class Cluster:
     """What all that happens on the nodes is slowed down by; see harness/results/dilation.py."""
     others: tuple[Node, ...] = ()
     """Hosts outside the placement of trials: they only have roles that name them."""
+    power_meters: Meters = field(default_factory=Meters)
+    """Meters of what is no node, such as the switch."""
 
     @property
     def hosts(self) -> tuple[Node, ...]:

@@ -49,7 +49,7 @@ HOST = {
     "ansible_ssh_private_key_file": "~/.ssh/id", "ansible_python_interpreter": "/usr/bin/python3", "cluster_kind": "pi",
     "cluster_known_hosts": "known_hosts", "cluster_network_namespace": "n", "cluster_port": 9091, "cluster_time_dilation": 1,
     "node_root": "/opt/harness", "node_supervisor": "systemd", "node_threads": 1, "node_cores": 4, "node_memory": "1GiB",
-    "node_counts": True,
+    "node_counts": True, "node_power_meter": "shelly2://10.0.1.1/0", "cluster_power_meters": {"switch": "watts:3"},
 }  # fmt: skip
 LISTING = {
     "_meta": {"hostvars": {"a": HOST, "b": {**HOST, "ansible_host": "10.0.0.2"}}},
