@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from harness.contract.json_line import mapping
 from harness.energy.address import MOST_WATTS, Plug
@@ -26,7 +26,7 @@ def path_of(plug: Plug) -> str:
     if plug.kind == "shelly2":
         return f"/rpc/Switch.GetStatus?id={plug.channel}"
     login = {"user": plug.user, "password": plug.password} if plug.password else {}
-    return f"/cm?{urlencode({**login, 'cmnd': 'Status 10'})}"
+    return f"/cm?{urlencode({**login, 'cmnd': 'Status 10'}, quote_via=quote)}"
 
 
 def watts_in(plug: Plug, answer: Any) -> float:

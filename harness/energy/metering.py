@@ -17,6 +17,9 @@ from harness.nodes.inventory import Cluster
 _EMULATIONS = ("virtual", "emulated")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
+ALL_NODES = "cluster"
+"""The name of what is of all nodes together, such as one plug for all of them; no node then counts by itself."""
+
 Part = Literal["node", "other"]
 
 
@@ -57,7 +60,7 @@ def metering_of(
     """Whose power is known on a cluster; `named` are the command line's NAME=ADDRESS, which come before the inventory's.
 
     A node without a meter has its profile's published watts, where there are any. Raises BadInputError for what is no address,
-    for one meter of two things, and for meters of nodes that are no machines.
+    for watts that would count twice, and for meters of nodes that are no machines.
     """
     directory = cluster.inventory if cluster.inventory.is_dir() else cluster.inventory.parent
     nodes = {node.name for node in cluster.hosts}
@@ -70,6 +73,8 @@ def metering_of(
             )
         found[name] = read_address(name, address, directory)
     found |= dict(_by_option(each) for each in named)
+    if ALL_NODES in found and ALL_NODES not in nodes:
+        found = _without_nodes(found, nodes)
     _refuse_one_for_two(found)
     _refuse_emulated(cluster, found)
     things = tuple(
@@ -100,6 +105,17 @@ def _by_option(text: str) -> tuple[str, Meter | Fixed]:
     return name, by
 
 
+def _without_nodes(found: Mapping[str, Meter | Fixed | None], nodes: AbstractSet[str]) -> dict[str, Meter | Fixed | None]:
+    """What is left where one meter is of all nodes: no estimates of them. Raises BadInputError where one has its own meter."""
+    estimates = {name for name in nodes if isinstance(by := found[name], Fixed) and by.source == "estimate"}
+    if twice := sorted(name for name in nodes - estimates if found[name] is not None):
+        raise BadInputError(
+            f"a meter of all nodes ({ALL_NODES}) and one of {twice[0]}: its watts would count twice",
+            "leave one of them out",
+        )
+    return {name: by for name, by in found.items() if name not in nodes}
+
+
 def _refuse_one_for_two(found: Mapping[str, Meter | Fixed | None]) -> None:
     """Raise BadInputError where two names have one channel of one plug: its watts would count twice."""
     owners: dict[tuple[str, str], str] = {}
@@ -107,7 +123,7 @@ def _refuse_one_for_two(found: Mapping[str, Meter | Fixed | None]) -> None:
         if isinstance(by, Plug) and (owner := owners.setdefault((by.kind, by.shown), name)) != name:
             raise BadInputError(
                 f"{owner} and {name} have the same power meter",
-                "of a plug for several things, say what it is of once: --power-meter cluster=ADDRESS",
+                f"a plug of all nodes has the name {ALL_NODES}: --power-meter {ALL_NODES}=ADDRESS",
             )
 
 

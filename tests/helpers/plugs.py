@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             return  # who asked has read enough
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+    def log_message(self, format: str, *args: object) -> None:
         """Nothing is printed."""
 
 

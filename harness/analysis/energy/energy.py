@@ -8,7 +8,7 @@ estimate of its own, the sum is of what is no node, such as one plug for the who
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,10 +28,10 @@ _CONTROLLER = "controller"
 _UNNAMED = "nodes that no table names"
 
 
-def _frame(rows: Sequence[object], columns: Iterable[str]) -> pd.DataFrame:
+def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pd.DataFrame:
     """Rows as a frame: all numbers but what says what they are of."""
-    frame = pd.DataFrame(rows, columns=list(columns))
-    return frame.astype({name: float for name in frame if name not in ("trial", "name", "source")})
+    numbers = {name: "float64" for name in columns if name not in ("trial", "name", "source")}
+    return pd.DataFrame(list(rows), columns=list(columns)).astype(numbers)
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def energy_of(
     placed = _placed(ranks, epochs)
     sources = read_sources(power, frozenset(node for nodes in placed.values() for node in nodes))
     by_trial = {str(name): own.sort_values("epoch") for name, own in per_epoch.groupby("trial")}
-    rows: list[object] = []
-    reached: list[object] = []
-    parts: list[object] = []
+    rows: list[tuple[object, ...]] = []
+    reached: list[tuple[object, ...]] = []
+    parts: list[tuple[object, ...]] = []
     found: dict[str, Mapping[str, Spent | None]] = {}
     for name, window in windows_of(trials, per_epoch, epochs, dilation).items():
         own = by_trial.get(name, per_epoch.iloc[:0])

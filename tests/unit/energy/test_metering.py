@@ -61,6 +61,13 @@ def test_the_command_line_comes_before_the_inventory() -> None:
     assert found == Metered("a", "node", Plug("shelly1", "10.0.1.9", user="admin", idle_watts=2.0))
 
 
+def test_one_plug_for_all_nodes_takes_the_place_of_their_estimates() -> None:
+    found = metering_of(cluster({"a": {"node_profile": "pi4"}, "b": {}}), ["cluster=shelly1://10.0.1.9"])
+    assert [(each.name, each.part) for each in found.things] == [("cluster", "other")]
+    with pytest.raises(BadInputError, match=r"a meter of all nodes \(cluster\) and one of a"):
+        metering_of(cluster({"a": {"node_power_meter": "watts:3"}}), ["cluster=shelly1://10.0.1.9"])
+
+
 def test_nobody_waits_where_idle_is_declared_or_nothing_is_measured() -> None:
     declared = Metered("a", "node", Plug("shelly1", "h", idle_watts=1.0))
     assert not Metering((declared,), 10).waits_for_idle

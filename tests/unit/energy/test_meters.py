@@ -107,7 +107,7 @@ def test_each_kind_of_plug_is_asked_as_its_maker_says(plug: SimulatedPlug) -> No
     assert ask(meter(plug.address("shelly2", "/1"))) == 7.0
     assert ask(meter(plug.address("tasmota"))) == 3.5
     assert plug.asked == [
-        "/meter/0", "/meter/1", "/rpc/Switch.GetStatus?id=0", "/rpc/Switch.GetStatus?id=1", "/cm?cmnd=Status+10",
+        "/meter/0", "/meter/1", "/rpc/Switch.GetStatus?id=0", "/rpc/Switch.GetStatus?id=1", "/cm?cmnd=Status%2010",
     ]  # fmt: skip
 
 
