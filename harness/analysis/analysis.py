@@ -136,7 +136,14 @@ class Analysis:
 def analyse_run(run: RunData, target: float | None = None) -> Analysis:
     """Aggregate a run as `load_run` reads it; see `analyse`."""
     return analyse(
-        run.trials, run.epochs, run.telemetry, run.manifest, target=target, notes=run.notes, power=run.power, ranks=run.ranks
+        run.trials,
+        run.epochs,
+        run.telemetry,
+        run.manifest,
+        target=target,
+        notes=run.notes,
+        power=run.power,
+        ranks=run.ranks,
     )
 
 

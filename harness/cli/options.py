@@ -184,7 +184,12 @@ IdleSeconds = Annotated[
 PowerSeconds = Annotated[
     float,
     typer.Option(
-        "--power-seconds", min=0.1, max=3600, callback=finite, metavar="SECONDS", help="Between samples of a power meter."
+        "--power-seconds",
+        min=0.1,
+        max=3600,
+        callback=finite,
+        metavar="SECONDS",
+        help="Between samples of a power meter.",
     ),
 ]
 KwhPrice = Annotated[

@@ -207,7 +207,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("node", "text", "The node's name in the inventory, or a name that was given: switch, controller."),
         Column("part", "text", "node; or other: it counts whole in every trial, whichever nodes that has."),
         Column("watts", "W", "What it drew; empty where the meter was asked and did not say it."),
-        Column("state", "text", "idle: before the first trial, or said of it; run: all else."),
+        Column("state", "text", "idle: before the first trial, or said of it; busy: all else."),
         Column("source", "text", "meter: measured; declared: said by the user; estimate: published of such a board."),
         Column("origin", "text", "The meter's address without user and password; where an estimate was published."),
     ),

@@ -27,7 +27,14 @@ def digest_answer(challenge: str, user: str, password: str, path: str, nonce: st
     realm, count = asked.get("realm", ""), "00000001"
     who, what = _hash(f"{user}:{realm}:{password}"), _hash(f"GET:{path}")
     response = _hash(f"{who}:{asked['nonce']}:{count}:{nonce}:auth:{what}")
-    quoted = {"username": user, "realm": realm, "nonce": asked["nonce"], "uri": path, "cnonce": nonce, "response": response}
+    quoted = {
+        "username": user,
+        "realm": realm,
+        "nonce": asked["nonce"],
+        "uri": path,
+        "cnonce": nonce,
+        "response": response,
+    }
     named = ", ".join(f'{name}="{value}"' for name, value in quoted.items())
     opaque = f', opaque="{asked["opaque"]}"' if "opaque" in asked else ""
     return f"Digest {named}, algorithm=SHA-256, qop=auth, nc={count}{opaque}"

@@ -105,7 +105,9 @@ def _by_option(text: str) -> tuple[str, Meter | Fixed]:
     return name, by
 
 
-def _without_nodes(found: Mapping[str, Meter | Fixed | None], nodes: AbstractSet[str]) -> dict[str, Meter | Fixed | None]:
+def _without_nodes(
+    found: Mapping[str, Meter | Fixed | None], nodes: AbstractSet[str]
+) -> dict[str, Meter | Fixed | None]:
     """What is left where one meter is of all nodes: no estimates of them. Raises BadInputError where one has its own meter."""
     estimates = {name for name in nodes if isinstance(by := found[name], Fixed) and by.source == "estimate"}
     if twice := sorted(name for name in nodes - estimates if found[name] is not None):

@@ -50,7 +50,9 @@ class Sampling:
             self._say_fixed(each)
             if not isinstance(each.by, Fixed):
                 name = f"power meter of {each.name}"
-                self._threads.append(threading.Thread(target=self._follow, args=(each, each.by), name=name, daemon=True))
+                self._threads.append(
+                    threading.Thread(target=self._follow, args=(each, each.by), name=name, daemon=True)
+                )
         for thread in self._threads:
             thread.start()
         return self
@@ -76,7 +78,7 @@ class Sampling:
         if by.idle_watts is not None:
             self._write(metered, [(self._began, by.idle_watts)], "idle", source, origin)
         if isinstance(by, Fixed):
-            self._write(metered, [(self._began, by.watts)], "run", source, origin)
+            self._write(metered, [(self._began, by.watts)], "busy", source, origin)
 
     def _follow(self, metered: Metered, meter: Meter) -> None:
         """Ask one meter again and again."""
@@ -86,7 +88,9 @@ class Sampling:
             asked = time.monotonic()
             samples, why = _read(read)
             if why and not silent and not self._stopped.is_set():
-                self._warn(f"the power meter of {metered.name} ({meter.shown}): {why}; until it answers its samples are missing")
+                self._warn(
+                    f"the power meter of {metered.name} ({meter.shown}): {why}; until it answers its samples are missing"
+                )
             silent = bool(why)
             self._take(metered, meter, samples)
             self._stopped.wait(max(0.0, self._metering.interval_seconds - (time.monotonic() - asked)))
@@ -95,8 +99,8 @@ class Sampling:
 
     def _take(self, metered: Metered, meter: Meter, samples: Sequence[Sample]) -> None:
         idle = [sample for sample in samples if sample[0] < self._idle_until]
-        run = [sample for sample in samples if sample[0] >= self._idle_until]
-        for state, chosen in (("idle", idle), ("run", run)):
+        busy = [sample for sample in samples if sample[0] >= self._idle_until]
+        for state, chosen in (("idle", idle), ("busy", busy)):
             self._write(metered, chosen, state, "meter", meter.shown)
 
     def _write(self, metered: Metered, samples: Sequence[Sample], state: str, source: str, origin: str) -> None:

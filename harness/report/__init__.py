@@ -50,9 +50,7 @@ def summary(
     return summary_table(_analysed(load_run(paths), target, accuracy_from, kwh_price))
 
 
-def _analysed(
-    run: RunData, target: float | None, accuracy_from: RunPaths | None, kwh_price: float | None
-) -> Analysis:
+def _analysed(run: RunData, target: float | None, accuracy_from: RunPaths | None, kwh_price: float | None) -> Analysis:
     timing = analyse_run(run, target)
     timing = replace(timing, energy=replace(timing.energy, kwh_price=kwh_price))
     if accuracy_from is None:

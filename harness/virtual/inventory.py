@@ -52,7 +52,8 @@ def inventory_text(
     own = {name: host_variables(machine) for name, machine in machines.items()}
     boards = {name: {"node_profile": profile} for name, profile in (profiles or {}).items()}
     hosts = {
-        node.name: {"ansible_host": node.address, **boards.get(node.name, {}), **own.get(node.name, {})} for node in nodes
+        node.name: {"ansible_host": node.address, **boards.get(node.name, {}), **own.get(node.name, {})}
+        for node in nodes
     }
     content = {"all": {"children": {"nodes": {"hosts": hosts, "vars": variables}, **groups_of(machines)}}}
     header = f"# Written by `harness cluster up` for virtual cluster {cluster}; changes are overwritten.\n"

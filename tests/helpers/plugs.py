@@ -71,7 +71,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         plug = self.server.plug
         plug.asked.append(self.path)
         if plug.mood == "silent":
@@ -107,8 +107,19 @@ class _Handler(BaseHTTPRequestHandler):
         if asked.path == "/rpc/Switch.GetStatus" and query.get("id") in (["0"], ["1"]):
             channel = int(query["id"][0])
             energy = {"total": 11.68, "by_minute": [0.0, 0.0, 0.0], "minute_ts": int(time.time())}
-            power = {} if plug.mood == "invalid" else {"apower": plug.now * (1 + channel), "voltage": 230.1, "current": 0.02}
-            return {"id": channel, "source": "init", "output": True, **power, "aenergy": energy, "temperature": {"tC": 44.2}}
+            power = (
+                {}
+                if plug.mood == "invalid"
+                else {"apower": plug.now * (1 + channel), "voltage": 230.1, "current": 0.02}
+            )
+            return {
+                "id": channel,
+                "source": "init",
+                "output": True,
+                **power,
+                "aenergy": energy,
+                "temperature": {"tC": 44.2},
+            }
         if asked.path == "/cm" and query.get("cmnd") == ["Status 10"]:
             power = {} if plug.mood == "invalid" else {"Power": plug.now}
             energy = {"TotalStartTime": "2026-01-01T00:00:00", "Total": 1.2, **power, "Voltage": 231, "Current": 0.02}
@@ -155,7 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
 def _proves(said: str, plug: Plug, path: str) -> bool:
     """Whether a digest is that of the password, by the formula of RFC 7616."""
     parts = dict(re.findall(r'(\w+)="?([^",]*)"?', said))
-    if not said.startswith("Digest ") or (parts.get("nonce"), parts.get("realm"), parts.get("uri")) != (NONCE, REALM, path):
+    if not said.startswith("Digest ") or (parts.get("nonce"), parts.get("realm"), parts.get("uri")) != (
+        NONCE,
+        REALM,
+        path,
+    ):
         return False
 
     def hashed(text: str) -> str:

@@ -154,7 +154,7 @@ def power_of(
     return [
         {
             "time": moment(at), "node": name, "part": "node", "watts": watts if at >= 0 else 1.0,
-            "state": "run" if at >= 0 else "idle", "source": "meter", "origin": "shelly2://10.0.0.7/0", **more,
+            "state": "busy" if at >= 0 else "idle", "source": "meter", "origin": "shelly2://10.0.0.7/0", **more,
         }
         for at in np.arange(-10, seconds, every)
         for name in names
@@ -167,7 +167,11 @@ def moment(seconds: float) -> str:
 
 
 def write_run(
-    root: Path, *rows: dict[str, Any], telemetry: bool = True, power: list[dict[str, Any]] | None = None, **axes: list[Any]
+    root: Path,
+    *rows: dict[str, Any],
+    telemetry: bool = True,
+    power: list[dict[str, Any]] | None = None,
+    **axes: list[Any],
 ) -> RunPaths:
     """A run directory with these trials."""
     root.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,9 @@ for epoch in range(1, int(sys.argv[-1].partition("=")[2]) + 1):
     seconds = time.monotonic() - began
     emit("epoch", epoch=epoch, steps=5, images=50, train_seconds=seconds, validation_accuracy=1 - 0.5 / epoch)
 """
-DESCRIPTION = "command: work.py\nevents: true\nepochs: rounds\nparameters:\n  rounds: {type: int, default: 3, help: Epochs.}\n"
+DESCRIPTION = (
+    "command: work.py\nevents: true\nepochs: rounds\nparameters:\n  rounds: {type: int, default: 3, help: Epochs.}\n"
+)
 EXPERIMENT = "name: work\nprogram: work.py\nparameters: {rounds: 3}\naxes: {nodes: 1-2}\n"
 PASSWORD = "hunter2"  # noqa: S105 - of nothing
 
@@ -75,14 +77,14 @@ def test_watts_become_joules_and_no_password_is_kept(tmp_path: Path) -> None:
         )
     run = tmp_path / "results" / "work" / "latest"
     rows = rows_of(run / "power.csv")
-    assert {row["node"]: row["watts"] for row in rows if row["state"] == "run"} == {
+    assert {row["node"]: row["watts"] for row in rows if row["state"] == "busy"} == {
         "e-1": "3.0", "e-2": "5.0", "switch": "10.0",
     }  # fmt: skip
-    assert {row["state"] for row in rows if row["node"] == "e-1"} == {"idle", "run"}
+    assert {row["state"] for row in rows if row["node"] == "e-1"} == {"idle", "busy"}
     table = said.partition("Energy")[2]
     assert "energy" in table
     assert "cost" in table
-    of_two = next(line.split() for line in table.splitlines() if line.startswith("2 "))
+    of_two = next(line.split() for line in table.splitlines() if line.split()[:1] == ["2"])
     watts, epoch = float(of_two[2]), float(of_two[3])
     assert watts == pytest.approx(18.0, rel=0.02)
     assert 8.7 < epoch < 15  # an epoch takes a little more than half a second
@@ -114,8 +116,8 @@ def test_plugs_that_die_or_never_answer_neither_end_nor_delay_a_sweep(tmp_path: 
     assert float(row["total_seconds"]) < 15  # five of training
     assert said.count("until it answers its samples are missing") == 2
     rows = rows_of(run / "power.csv")
-    assert [row["watts"] for row in rows if row["node"] == "e-1" and row["state"] == "run"][-1] == ""
-    assert {row["watts"] for row in rows if row["node"] == "e-2" and row["state"] == "run"} == {""}
+    assert [row["watts"] for row in rows if row["node"] == "e-1" and row["state"] == "busy"][-1] == ""
+    assert {row["watts"] for row in rows if row["node"] == "e-2" and row["state"] == "busy"} == {""}
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "No energy is given where samples cover less than 90%" in page
 
@@ -132,7 +134,7 @@ def test_quickstart_is_measured(tmp_path: Path) -> None:
             node_threads=1,
         )  # fmt: skip
         said = sweep(tmp_path, EXPERIMENTS / "quickstart.yaml", "--nodes", "1", "--idle-seconds", "0.5")
-    line = next(line.split() for line in said.partition("Energy")[2].splitlines() if line.startswith("1 "))
+    line = next(line.split() for line in said.partition("Energy")[2].splitlines() if line.split()[:1] == ["1"])
     assert float(line[2]) == pytest.approx(4.0, rel=0.02)
     (row,) = rows_of(tmp_path / "results" / "quickstart" / "latest" / "trials.csv")
     seconds = float(row["train_seconds"]) + float(row["validation_seconds"])

@@ -158,7 +158,9 @@ def _up_to(joules: Array, own: pd.DataFrame, accuracy: float) -> float:
 
 def _part(trial: str, source: Source, one: Spent, window: Windows) -> tuple[object, ...]:
     count = len(one.joules)
-    joules, seconds = (float(one.joules[-1]), float(window.seconds.sum())) if count else (one.whole, window.whole_seconds)
+    joules, seconds = (
+        (float(one.joules[-1]), float(window.seconds.sum())) if count else (one.whole, window.whole_seconds)
+    )
     watts = joules / seconds if seconds > 0 else math.nan
     epoch = joules / count if count else math.nan
     return trial, source.name, one.source, watts, source.idle_watts, epoch, one.covered

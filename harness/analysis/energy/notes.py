@@ -42,7 +42,10 @@ def _what(sources: Mapping[str, Source]) -> str:
 def _fixed(sources: Mapping[str, Source], found: Found) -> Iterator[str]:
     """Whose watts nothing measured, where they were used."""
     used = {
-        name for parts in found.values() for name, one in parts.items() if one is not None and one.source not in (METER, "")
+        name
+        for parts in found.values()
+        for name, one in parts.items()
+        if one is not None and one.source not in (METER, "")
     }
     alike: dict[tuple[str, float, float, str], list[str]] = {}
     for name, one in sources.items():

@@ -49,22 +49,26 @@ def spent(source: Source, windows: Windows) -> Spent:
 def _measured(source: Source, windows: Windows) -> Spent | None:
     if source.samples is None:
         return None
-    lengths = np.cumsum(windows.ends - windows.begins)
+    lengths, seconds = np.cumsum(windows.ends - windows.begins), np.cumsum(windows.seconds)
     each = drawn(source.samples, windows.begins, windows.ends)
-    joules, shares = _completed(np.cumsum(each.joules), np.cumsum(each.covered), lengths)
+    joules, shares = _completed(np.cumsum(each.joules), np.cumsum(each.covered), lengths, seconds)
     begin, end = (np.array([moment]) for moment in windows.whole)
     all_of_it = drawn(source.samples, begin, end)
-    whole, whole_shares = _completed(all_of_it.joules, all_of_it.covered, end - begin)
+    whole_seconds = np.array([windows.whole_seconds])
+    whole, whole_shares = _completed(all_of_it.joules, all_of_it.covered, end - begin, whole_seconds)
     covered = float(shares[-1] if len(shares) else whole_shares[0])
     known = covered >= LEAST_COVERED
     if known and whole_shares[0] >= LEAST_COVERED:  # both numbers are given: the worse one is told
         covered = min(covered, float(whole_shares[0]))
-    return Spent(METER if known else "", joules, joules - source.idle_watts * lengths, float(whole[0]), covered)
+    return Spent(METER if known else "", joules, joules - source.idle_watts * seconds, float(whole[0]), covered)
 
 
-def _completed(joules: Array, covered: Array, lengths: Array) -> tuple[Array, Array]:
-    """Energy of whole lengths of time, NaN where too little of one is covered, and the covered shares."""
+def _completed(joules: Array, covered: Array, lengths: Array, seconds: Array) -> tuple[Array, Array]:
+    """Mean power times seconds, NaN where too little of a length of time is covered, and the covered shares.
+
+    The seconds are the program's own: by the controller's clock, on which the lengths are, what it says comes a little late.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         shares: Array = covered / lengths
-        whole: Array = np.where(shares >= LEAST_COVERED, joules / covered * lengths, np.nan)
+        whole: Array = np.where(shares >= LEAST_COVERED, joules / covered * seconds, np.nan)
     return whole, shares

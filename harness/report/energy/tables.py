@@ -15,7 +15,7 @@ from harness.display import text
 from harness.report.tables import Cell, Table, goal_text, metric_table
 
 JOULES_PER_KWH = 3.6e6
-_TITLES = {
+_TITLES: dict[tuple[str, ...], str] = {
     ("meter",): "Energy",
     ("estimate",): "Energy: an estimate, not measured",
     ("declared",): "Energy: of declared watts, not measured",

@@ -45,7 +45,7 @@ def numbers(found: Analysis) -> dict[str, float]:
 
 def fixed(name: str, watts: float, idle: float, source: str = "estimate", part: str = "node") -> Rows:
     shared = {"time": moment(-10), "node": name, "part": part, "source": source, "origin": "somebody"}
-    return [{**shared, "watts": idle, "state": "idle"}, {**shared, "watts": watts, "state": "run"}]
+    return [{**shared, "watts": idle, "state": "idle"}, {**shared, "watts": watts, "state": "busy"}]
 
 
 def test_an_epochs_energy_is_power_over_its_time() -> None:
@@ -90,7 +90,10 @@ def test_a_gap_is_said_and_filled_with_the_mean_of_the_rest() -> None:
     found = run_of(trial(1), power=power)
     # A sample holds for three intervals, so of ten seconds four are missing.
     assert numbers(found)["epoch_joules"] == pytest.approx(200.0)
-    assert "Samples are missing, and the mean of the others stands for them: pi1 in n01-r1 (4.0% of the time)." in found.energy.notes
+    assert (
+        "Samples are missing, and the mean of the others stands for them: pi1 in n01-r1 (4.0% of the time)."
+        in found.energy.notes
+    )
 
 
 def test_where_too_much_is_missing_nothing_is_given() -> None:

@@ -88,8 +88,18 @@ def test_nobody_waits_where_idle_is_declared_or_nothing_is_measured() -> None:
         ({"a": {}}, {}, ["switch"], "--power-meter names something"),
         ({"a": {}}, {}, ["s w=watts:3"], "--power-meter names something"),
         ({"a": {}}, {}, [f"switch={SECRET}"], "every user of this machine sees a password"),
-        ({"a": {"node_power_meter": SECRET}, "b": {"node_power_meter": SECRET}}, {}, [], "a and b have the same power meter"),
-        ({"a": {"node_power_meter": SECRET}}, {"cluster_kind": "virtual"}, [], r"one machine carries: a power meter \(a\)"),
+        (
+            {"a": {"node_power_meter": SECRET}, "b": {"node_power_meter": SECRET}},
+            {},
+            [],
+            "a and b have the same power meter",
+        ),
+        (
+            {"a": {"node_power_meter": SECRET}},
+            {"cluster_kind": "virtual"},
+            [],
+            r"one machine carries: a power meter \(a\)",
+        ),
         ({"a": {}}, {"cluster_time_dilation": 2}, ["switch=csv:x"], r"one machine carries: a power meter \(switch\)"),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_bad_answer_is_no_sample(plug: SimulatedPlug, kind: str, mood: Mood, s
 def test_no_request_takes_longer_than_its_limit(plug: SimulatedPlug, mood: Mood) -> None:
     plug.mood = mood
     began = time.monotonic()
-    with pytest.raises(MeterError, match="no answer within 0.3 s|longer than"):
+    with pytest.raises(MeterError, match="no answer within"):
         ask(meter(plug.address("shelly2")), 0.3)
     assert time.monotonic() - began < 1
     assert LIMIT_SECONDS <= 3
@@ -182,7 +182,17 @@ def test_any_answer_is_read_or_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{"apower": True}, {"apower": "3"}, {"apower": -5}, {"apower": 1e9}, {"apower": float("inf")}, {"apower": None}, [], 3, None],
+    [
+        {"apower": True},
+        {"apower": "3"},
+        {"apower": -5},
+        {"apower": 1e9},
+        {"apower": float("inf")},
+        {"apower": None},
+        [],
+        3,
+        None,
+    ],
 )
 def test_what_is_no_number_of_watts_is_refused(answer: object) -> None:
     with pytest.raises(MeterError):
@@ -190,7 +200,15 @@ def test_what_is_no_number_of_watts_is_refused(answer: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "challenge", ["", "Basic realm=x", 'Digest nonce="x"', 'Digest qop="auth", algorithm=MD5, nonce="x"', "Digest realm=", "Digest ,=,"]
+    "challenge",
+    [
+        "",
+        "Basic realm=x",
+        'Digest nonce="x"',
+        'Digest qop="auth", algorithm=MD5, nonce="x"',
+        "Digest realm=",
+        "Digest ,=,",
+    ],
 )
 def test_another_way_to_ask_for_a_password_is_refused(challenge: str) -> None:
     with pytest.raises(MeterError, match="not known"):

@@ -67,15 +67,15 @@ def test_samples_are_rows_idle_ones_first(plug: SimulatedPlug, file: Path) -> No
     with running(file, metering(0.2, a=of(plug), switch=Fixed(4.0, "declared", "", 3.0))) as (power, warnings):
         power.measure_idle()
         plug.watts = 6.0
-        until(lambda: any(row["state"] == "run" for row in rows(file)))
+        until(lambda: any(row["state"] == "busy" for row in rows(file)))
     found = rows(file)
     assert file.read_text().splitlines()[0] == ",".join(POWER_COLUMNS)
     assert {row["watts"] for row in found if row["state"] == "idle"} == {"3.5"}
-    assert {row["watts"] for row in found if row["state"] == "run"} <= {"3.5", "6.0"}
+    assert {row["watts"] for row in found if row["state"] == "busy"} <= {"3.5", "6.0"}
     assert {(row["part"], row["source"], row["origin"]) for row in found} == {("node", "meter", of(plug).shown)}
     assert [str(row["time"]) for row in found] == sorted(str(row["time"]) for row in found)
     assert [(row["watts"], row["state"], row["source"], row["part"]) for row in rows(file, "switch")] == [
-        ("3.0", "idle", "declared", "other"), ("4.0", "run", "declared", "other"),
+        ("3.0", "idle", "declared", "other"), ("4.0", "busy", "declared", "other"),
     ]  # fmt: skip
     assert warnings == []
 
@@ -87,7 +87,7 @@ def test_declared_idle_watts_are_a_row_and_nobody_waits(plug: SimulatedPlug, fil
         until(lambda: len(rows(file)) > 2)
     assert time.monotonic() - began < 10
     assert [(row["watts"], row["state"], row["source"]) for row in rows(file)][:2] == [
-        ("1.4", "idle", "declared"), ("3.5", "run", "meter"),
+        ("1.4", "idle", "declared"), ("3.5", "busy", "meter"),
     ]  # fmt: skip
 
 
@@ -177,7 +177,9 @@ def test_rows_of_ones_own_are_read_once_whole_and_also_from_a_file_that_was_begu
     own.write_text("watts;time;node\n1;1;a\n")
     with pytest.raises(MeterError, match="does not name time, node, watts"):
         found.new()
-    own.write_text("\ufeffwatts, time,node,more\n1,99,a,x\n2,100,a,x\n3,101,b,x\n,102,a\nx,y\n4,1970-01-01T00:02,a,x\n5,130,")
+    own.write_text(
+        "\ufeffwatts, time,node,more\n1,99,a,x\n2,100,a,x\n3,101,b,x\n,102,a\nx,y\n4,1970-01-01T00:02,a,x\n5,130,"
+    )
     assert found.new() == [(100.0, 2.0), (102.0, None), (120.0, 4.0)]
     assert found.new() == []
     with own.open("a") as opened:

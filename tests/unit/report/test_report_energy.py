@@ -42,7 +42,9 @@ def printed(paths: RunPaths, price: float | None = None, width: int = 100) -> st
 
 
 def test_the_page_has_energy_by_size_and_by_node(tmp_path: Path) -> None:
-    paths = timed_run(tmp_path / "run", [*power_of(["pi1", "pi2"], 120), *power_of(["switch"], 120, 10.0, part="other")])
+    paths = timed_run(
+        tmp_path / "run", [*power_of(["pi1", "pi2"], 120), *power_of(["switch"], 120, 10.0, part="other")]
+    )
     text = said(make_report(paths, kwh_price=PRICE).read_text(encoding="utf-8"))
     assert "Energy nodes trials power W, while training energy J per epoch above idle J per epoch" in text
     assert "J to 98%" in text
@@ -57,12 +59,14 @@ def test_the_terminal_has_it_too_within_80_columns(tmp_path: Path) -> None:
     paths = timed_run(tmp_path / "run", power_of(["pi1", "pi2"], 120))
     text = printed(paths, PRICE, 80)
     assert max(map(len, text.splitlines())) <= 80
-    (first,) = re.findall(r"^1 +1 +4\.00 +200 +150 +2\.00 +420 +400 +(\S+)\s*$", text.partition("Energy")[2], re.MULTILINE)
+    (first,) = re.findall(
+        r"^ *1 +1 +4\.00 +200 +150 +2\.00 +420 +400 +(\S+)\s*$", text.partition("Energy")[2], re.MULTILINE
+    )
     assert float(first) == pytest.approx(420 / 3.6e6 * PRICE, rel=0.01)
 
 
 def test_what_was_not_measured_is_called_so(tmp_path: Path) -> None:
-    shared = {"time": moment(-10), "part": "node", "source": "estimate", "state": "run", "origin": "a table of boards"}
+    shared = {"time": moment(-10), "part": "node", "source": "estimate", "state": "busy", "origin": "a table of boards"}
     power = [{**shared, "node": name, "watts": 3.7} for name in ("pi1", "pi2")]
     estimated = timed_run(tmp_path / "estimated", power)
     assert "Energy: an estimate, not measured" in printed(estimated)
