@@ -6,12 +6,14 @@ Times are seconds, accuracies and shares fractions of 1, sizes bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from harness.analysis.energy.energy import Energy, energy_of
+from harness.analysis.energy.sources import TEXTS as POWER_TEXTS
 from harness.analysis.epochs import epoch_table, median_epochs, rank_table
 from harness.analysis.facts import SHARED_LOOPBACK, Facts, partial_notes, read_facts, together_notes
 from harness.analysis.health import telemetry_table
@@ -95,6 +97,8 @@ class Analysis:
     notes: tuple[str, ...]
     goals_note: str = ""
     """Where `goals` are from, if not from this run alone."""
+    energy: Energy = field(default_factory=Energy)
+    """What the trials drew, where the run has a power.csv; see `energy.energy.Energy`."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -131,7 +135,16 @@ class Analysis:
 
 def analyse_run(run: RunData, target: float | None = None) -> Analysis:
     """Aggregate a run as `load_run` reads it; see `analyse`."""
-    return analyse(run.trials, run.epochs, run.telemetry, run.manifest, target=target, notes=run.notes)
+    return analyse(
+        run.trials,
+        run.epochs,
+        run.telemetry,
+        run.manifest,
+        target=target,
+        notes=run.notes,
+        power=run.power,
+        ranks=run.ranks,
+    )
 
 
 def analyse(
@@ -142,6 +155,8 @@ def analyse(
     *,
     target: float | None = None,
     notes: tuple[str, ...] = (),
+    power: pd.DataFrame | None = None,
+    ranks: pd.DataFrame | None = None,
 ) -> Analysis:
     """Aggregate a run.
 
@@ -153,6 +168,8 @@ def analyse(
         manifest: as manifest.json has it.
         target: a validation accuracy (fraction of 1); without one it is 97%, or the highest level that all trials reached.
         notes: sentences to begin `Analysis.notes` with.
+        power: frame with the columns of power.csv, in the same way (dtypes, units); None where nothing is known of power.
+        ranks: frame with the columns of ranks.csv, in the same way (dtypes, units), wanted with `power`.
     """
     facts = read_facts(manifest)
     trials = _trials(trials, facts.program)
@@ -174,8 +191,13 @@ def analyse(
     reached = choose_target(measured, per_epoch, {one.index for one in series if one.control}, target)
     numbers = measure(measured.join(added_rates(steady), on="trial"), per_epoch, reached, facts.program.epochs)
     numbers = add_ratios(numbers, controls, _measured_rates(steady, measured, manifest, facts), unlike=facts.unlike)
+    accuracies = sorted({*facts.accuracies, *([] if target is None else [target])})
+    energy = energy_of(
+        *_power_frames(power, ranks), measured, per_epoch, epochs, dilation=facts.dilation, accuracies=accuracies
+    )
+    numbers = numbers.merge(energy.trials, on="trial", how="left")
     grouped = families(series, names, facts.policies)
-    first = reached_table(per_epoch, sorted({*facts.accuracies, *([] if target is None else [target])}))
+    first = reached_table(per_epoch, accuracies)
     goals = goal_table(grouped, numbers, first)
     return Analysis(
         facts=facts,
@@ -198,7 +220,21 @@ def analyse(
         cpu_models=tuple(sorted({model for cell in measured[wire.CPU_MODEL] for model in cell.split()}))
         or tuple(filter(None, [facts.cpu_model])),
         target=reached,
-        notes=(*notes, *partial_notes(trials, epochs, facts), *together_notes(steady, numbers)),
+        notes=(
+            *notes,
+            *partial_notes(trials, epochs, facts),
+            *together_notes(steady, numbers),
+            *(() if energy.is_known else energy.notes),
+        ),
+        energy=energy,
+    )
+
+
+def _power_frames(power: pd.DataFrame | None, ranks: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    none = pd.DataFrame()
+    return (
+        _with_columns(none if power is None else power, ("watts",), POWER_TEXTS),
+        _with_columns(none if ranks is None else ranks, (), ("trial", "node")),
     )
 
 

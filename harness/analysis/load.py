@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _ALWAYS = {
     "trials.csv": ("trial", "status", "nodes", "total_seconds"),
     "epochs.csv": ("trial", "rank", "epoch", "train_seconds"),
     "telemetry.csv": ("trial", "node", "time"),
+    "power.csv": ("time", "node"),
 }
 _NEVER_EMPTY = 3
 # No parameters have columns there.
@@ -41,13 +42,18 @@ _REMARKS = re.compile(r"\A(?:#[^\n]*\n)+")
 
 @dataclass(frozen=True)
 class RunData:
-    """A run's tables and manifest, and notes on what could not be read."""
+    """A run's tables and manifest, and notes on what could not be read.
+
+    `power` and `ranks` are empty where nothing is known of power.
+    """
 
     trials: pd.DataFrame
     epochs: pd.DataFrame
     telemetry: pd.DataFrame
     manifest: Mapping[str, Any]
     notes: tuple[str, ...]
+    power: pd.DataFrame = field(default_factory=pd.DataFrame)
+    ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def load_run(paths: RunPaths) -> RunData:
@@ -63,8 +69,11 @@ def load_run(paths: RunPaths) -> RunData:
     trials, trial_notes = read_table(paths.trials)
     epochs, epoch_notes = read_table(paths.epochs)
     telemetry, telemetry_notes = read_table(paths.telemetry)
+    power, power_notes = read_table(paths.power)
+    ranks, rank_notes = (pd.DataFrame(), ()) if power.empty else read_table(paths.ranks)
     manifest, manifest_notes = _read_manifest(paths.manifest)
-    return RunData(trials, epochs, telemetry, manifest, (*trial_notes, *epoch_notes, *telemetry_notes, *manifest_notes))
+    notes = (*trial_notes, *epoch_notes, *telemetry_notes, *power_notes, *rank_notes, *manifest_notes)
+    return RunData(trials, epochs, telemetry, manifest, notes, power, ranks)
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:

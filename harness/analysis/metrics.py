@@ -82,7 +82,28 @@ _DERIVED = (
     ),
 )  # fmt: skip
 
-METRICS = {each.name: each for each in (*(column("trials.csv", name) for name in _OF_TRIALS), *_DERIVED)}
+_ENERGY = (
+    Column("watts", "W", "What is drawn while training: energy over time.", heading="power", remark="W, while training"),
+    Column(
+        "epoch_joules", "J", "Energy of an epoch, training and validation, mean over the epochs: of the trial's nodes, and of "
+        "switch and controller where they have a meter.", heading="energy", remark="J per epoch",
+    ),
+    Column(
+        "epoch_joules_above_idle", "J", "epoch_joules without what would have been drawn idle.",
+        heading="above idle", remark="J per epoch",
+    ),
+    Column("images_per_joule", "images/J", "images over the energy of all epochs.", heading="images", remark="per J"),
+    Column(
+        "total_joules", "J", "Energy from the launch to the last worker's end; not known of a trial that went on from a "
+        "checkpoint.",
+        heading="energy", remark="J, start-up included",
+    ),
+)  # fmt: skip
+
+ENERGY = tuple(each.name for each in _ENERGY)
+"""Those that are formed of power.csv."""
+
+METRICS = {each.name: each for each in (*(column("trials.csv", name) for name in _OF_TRIALS), *_DERIVED, *_ENERGY)}
 """By name. `Analysis.trials` and `Analysis.points` have a column of float64 for each."""
 
 AS_MEASURED = _OF_TRIALS

@@ -19,6 +19,8 @@ DEFAULT_EXPERIMENT = EXPERIMENTS / "scaling.yaml"
 DEFAULT_RESULTS = Path("results")
 MOST_NODES = 4096
 DEFAULT_TELEMETRY_SECONDS = 5.0
+DEFAULT_IDLE_SECONDS = 15.0
+DEFAULT_POWER_SECONDS = 2.0
 
 
 def finite(value: float | None) -> float | None:
@@ -163,6 +165,51 @@ Dashboard = Annotated[
 Telemetry = Annotated[
     float,
     typer.Option(min=0, callback=finite, metavar="SECONDS", help="Between samples of a node's health; 0 for none."),
+]
+
+# --- energy ---
+
+PowerMeters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--power-meter",
+        metavar="NAME=ADDRESS",
+        help="A meter of what is no node, such as switch=shelly2://10.0.0.7/0, or of a node (repeatable).",
+        show_default="the inventory's",
+    ),
+]
+IdleSeconds = Annotated[
+    float,
+    typer.Option(
+        "--idle-seconds",
+        min=0,
+        max=3600,
+        callback=finite,
+        metavar="SECONDS",
+        help="How long power meters are asked what is drawn idle, before the first trial; 0: not at all.",
+    ),
+]
+PowerSeconds = Annotated[
+    float,
+    typer.Option(
+        "--power-seconds",
+        min=0.1,
+        max=3600,
+        callback=finite,
+        metavar="SECONDS",
+        help="Between samples of a power meter.",
+    ),
+]
+KwhPrice = Annotated[
+    float | None,
+    typer.Option(
+        "--kwh-price",
+        min=0,
+        callback=finite,
+        metavar="EUROS",
+        help="What a kWh costs, where energy is known.",
+        show_default="no costs",
+    ),
 ]
 
 # --- the page of a run that goes on ---

@@ -202,6 +202,15 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("tasks_in_flight", "count", "Tasks that they have begun or that wait there."),
         Column("task_bytes_sent", "bytes", "Results and other data that they have sent, as Dask estimates their size."),
     ),
+    "power.csv": (
+        replace(_TIME, meaning="When the meter was asked; of a CSV of one's own, its row's time; else when the sweep began."),
+        Column("node", "text", "The node's name in the inventory, or a name that was given: switch, controller."),
+        Column("part", "text", "node; or other: it counts whole in every trial, whichever nodes that has."),
+        Column("watts", "W", "What it drew; empty where the meter was asked and did not say it."),
+        Column("state", "text", "idle: before the first trial, or said of it; busy: all else."),
+        Column("source", "text", "meter: measured; declared: said by the user; estimate: published of such a board."),
+        Column("origin", "text", "The meter's address without user and password; where an estimate was published."),
+    ),
     "rates.csv": (
         _NODE,
         Column("address", "text", "The node's IP address."),
@@ -236,6 +245,7 @@ RANK_COLUMNS = _names("ranks.csv")
 TELEMETRY_COLUMNS = _names("telemetry.csv")
 COMPARISON_COLUMNS = _names("comparison.csv")
 RATE_COLUMNS = _names("rates.csv")
+POWER_COLUMNS = _names("power.csv")
 
 
 def trial_columns(

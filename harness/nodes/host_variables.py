@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import BadInputError
 from harness.nodes.connection.login import Login
 from harness.nodes.connection.names import LOGIN, is_ssh
-from harness.nodes.inventory import Supervisor
+from harness.nodes.inventory import Meters, Supervisor
 from harness.units import size_in_bytes
 
 _ABSENT = (None, "")
@@ -93,6 +93,24 @@ class HostVariables:
                 "write it in quotes, or leave it out and give --ask-become-pass",
             )
         return given
+
+    def meter(self, variable: str) -> str | None:
+        """Where a power meter is, None where there is none. What is refused is not shown: there may be a password in it."""
+        given = self._values.get(variable)
+        if given in _ABSENT:
+            return None
+        if not _is_line(given):
+            raise BadInputError(f"host {self._host}: {variable} is no text in one line", "see docs/how-to/energy.md")
+        return str(given)
+
+    def meters(self, variable: str) -> Meters:
+        """Meters by the name of what each measures, none where there are none; likewise not shown."""
+        given = self._values.get(variable)
+        if given in _ABSENT:
+            return Meters()
+        if not isinstance(given, Mapping) or not all(map(_is_line, given.values())):
+            raise BadInputError(f"host {self._host}: {variable} does not name meters", "see docs/how-to/energy.md")
+        return Meters(tuple((str(name), str(address)) for name, address in given.items()))
 
     def words(self, variable: str) -> tuple[str, ...]:
         """A list of words as Ansible resolved it, empty where the variable is no list."""
@@ -175,6 +193,11 @@ class HostVariables:
     def _refused(self, variable: str, why: str, remedy: str) -> BadInputError:
         shown = str(self._values.get(variable))[:200]
         return BadInputError(f"host {self._host}: {variable} '{shown}' {why}", remedy)
+
+
+def _is_line(given: Any) -> bool:
+    """Whether it is a text of one line, of a length that somebody would write."""
+    return isinstance(given, str) and 0 < len(given) <= _LONGEST and given.isprintable()
 
 
 def _is_digits(given: Any, most: int) -> bool:

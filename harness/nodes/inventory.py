@@ -50,6 +50,8 @@ class Node:
     """Memory that ranks are told of; likewise."""
     profile: str | None = None
     """The speed that one of its cores has in a virtual cluster of the same machines; a real node needs none."""
+    power_meter: str | None = field(default=None, repr=False)
+    """Where its power meter is, as harness/energy/address.py reads it; there may be a password in it."""
     groups: frozenset[str] = frozenset()
     """The inventory's groups that it is in."""
     controller: bool = False
@@ -72,6 +74,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Meters:
+    """Where power meters are, by the name of what each measures. Shown by these names alone: addresses may have passwords."""
+
+    by_name: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"meters of {', '.join(name for name, _ in self.by_name) or 'nothing'}"
+
+
+@dataclass(frozen=True)
 class Cluster:
     """The nodes that are counted, in inventory order, and what is common to them."""
 
@@ -86,6 +98,8 @@ class Cluster:
     """What joins its nodes: `cable`, one for each, or `wifi`, a medium that all share."""
     others: tuple[Node, ...] = ()
     """Hosts outside the placement of trials: they only have roles that name them."""
+    power_meters: Meters = field(default_factory=Meters)
+    """Meters of what is no node, such as the switch."""
 
     @property
     def shares_medium(self) -> bool:

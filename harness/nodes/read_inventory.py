@@ -128,6 +128,7 @@ def build_cluster(
         network_namespace=common("cluster_network_namespace", lambda host: host.text("cluster_network_namespace")),
         time_dilation=common("cluster_time_dilation", lambda host: host.factor("cluster_time_dilation")),
         link=common("cluster_link", lambda host: host.link()),
+        power_meters=common("cluster_power_meters", lambda host: host.meters("cluster_power_meters")),
     )
 
 
@@ -150,6 +151,7 @@ def _node(name: str, values: Mapping[str, Any], directory: Path) -> Node:
         threads=host.count("node_threads"),
         cores=host.count("node_cores"),
         profile=host.text("node_profile"),
+        power_meter=host.meter("node_power_meter"),
         memory_bytes=host.memory("node_memory"),
         counts=host.truth("node_counts", default=True),
         # `auto` and its like have Ansible look for one.

@@ -17,6 +17,7 @@ from harness.display import style, text
 from harness.display.stylesheet import stylesheet
 from harness.report import findings, svg
 from harness.report.drawings import basis
+from harness.report.energy import energy_tables
 from harness.report.figures import FigureFile
 from harness.report.provenance import essentials, flatten
 from harness.report.tables import goal_text, tables
@@ -45,7 +46,7 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
         comparison=findings.comparison(analysis),
         observations=findings.observations(analysis),
         figures=[(figure, _inline(figure, themed)) for figure in figures],
-        tables=tables(analysis),
+        tables=[*tables(analysis), *energy_tables(analysis)],
         failures=_listed(analysis.failures),
         suspects=_listed(analysis.suspects),
         measured=len(analysis.trials),

@@ -21,6 +21,8 @@ _ABOUT = {
     "epochs.csv": "One row a trial, rank and epoch: the values of the program's `epoch` events.",
     "ranks.csv": "One row a trial and rank, for any program. What is not known is empty, for example where a node was lost.",
     "telemetry.csv": "One row a node and sample.",
+    "power.csv": "One row a meter and sample, while the sweep ran; one a sweep of what was not measured. Only where there "
+    "is any of these.",
     "rates.csv": "One row a node, after lines `# name: value` that say what was measured (`harness benchmark`).",
     "comparison.csv": "One row a run and number that two runs or more have (`harness compare --csv`).",
 }

@@ -88,7 +88,7 @@ def tables(analysis: Analysis) -> list[Table]:
     if analysis.points.empty:
         return []
     named = (("Time", _TIME), ("What an epoch's time went into", _COST), ("Accuracy", _ACCURACY))
-    found = [_table(analysis, title, columns) for title, columns in named]
+    found = [metric_table(analysis, title, columns) for title, columns in named]
     return [table for table in (*goal_tables(analysis), *found) if len(table.columns) > 2]
 
 
@@ -206,7 +206,7 @@ def above_notes(analysis: Analysis) -> list[str]:
     return [f"{MARK} Above 100% at {', '.join(places)}: {reason}." for reason, places in where.items()]
 
 
-def _table(analysis: Analysis, title: str, metrics: Sequence[str]) -> Table:
+def metric_table(analysis: Analysis, title: str, metrics: Sequence[str]) -> Table:
     """A table of the columns that the run has data for."""
     shown = shown_metrics(analysis, metrics)
     groups = [(one, analysis.points_of(one)) for one in analysis.series]

@@ -13,6 +13,7 @@ from harness.analysis.analysis import Analysis
 from harness.analysis.series import Series
 from harness.analysis.statistics.efficiency import is_above
 from harness.display import text
+from harness.report.energy import energy_table
 from harness.report.tables import EFFICIENCY_REMARKS, MARK, above_notes, show, shown_metrics
 
 # Shorter than the page's: a terminal has 80 columns.
@@ -37,6 +38,7 @@ def summary_table(analysis: Analysis) -> Group:
         Text(analysis.facts.experiment, style="bold"),
         *_goals(analysis),
         *tables,
+        *_energy(analysis),
         Text(_caption(analysis), style="dim"),
         *notes,
     )
@@ -69,6 +71,22 @@ def _goals(analysis: Analysis) -> list[Table]:
         if never:
             table.caption = Text(f"not reached on {', '.join(map(str, never))} nodes", style="dim")
     return found
+
+
+def _energy(analysis: Analysis) -> list[Table | Text]:
+    """The page's table of energy, and what must be known beside it."""
+    found = energy_table(analysis)
+    if found is None:
+        return []
+    shown = []
+    for label, rows in found.groups:
+        table = _empty(Text(" · ".join(filter(None, (found.title, label)))))
+        for heading, remark in found.columns:
+            table.add_column(f"{heading}\n{remark}" if remark else heading, justify="right")
+        for row in rows:
+            table.add_row(*(cell.median for cell in row))
+        shown.append(table)
+    return [*shown, *(Text(note, style="dim") for note in found.notes)]
 
 
 def _span(row: pd.Series) -> str:

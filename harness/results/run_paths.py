@@ -42,6 +42,11 @@ class RunPaths:
         return self.root / "telemetry.csv"
 
     @property
+    def power(self) -> Path:
+        """What meters said: one row a meter and sample; only where there are any."""
+        return self.root / "power.csv"
+
+    @property
     def rates(self) -> Path:
         """A benchmark's: how fast each node trains."""
         return self.root / "rates.csv"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.console import err
+from harness.energy.metering import Metering
+from harness.energy.sampling import Sampling
 from harness.launch.hold import Hold
 from harness.launch.launcher import Launcher
 from harness.nodes.agent import send_everywhere
@@ -64,7 +66,14 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
     root, before = directory.paths.root, f" ({len(done)} done before)" if done else ""
     heading = f"{prepared.experiment.name}: {len(todo)} trials on {prepared.cluster.inventory} -> {root}{before}"
     warnings = (*admitted.warnings, *directory.repaired)
-    with Progress(err, todo, options.quiet, warnings, heading, prepared.cluster) as progress:
+    metering = options.metering.of_nodes({node.name for node in admitted.nodes}) if todo else Metering()
+    with (
+        Progress(err, todo, options.quiet, warnings, heading, prepared.cluster) as progress,
+        Sampling(metering, directory.paths.power, progress.warning) as power,
+    ):
+        if metering.waits_for_idle:
+            progress.note(f"asking the power meters for {metering.idle_seconds:g} s what is drawn idle")
+            power.measure_idle()
         launcher = Launcher(
             session, prepared.code.agent.hash, root.name, options.limits, options.telemetry_seconds, hold.check
         )

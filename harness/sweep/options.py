@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from harness.energy.metering import Metering
 from harness.launch.limits import Limits
 
 
@@ -33,3 +34,5 @@ class RunOptions:
     telemetry_seconds: float
     """Between two samples of a node's health; 0 for none."""
     quiet: bool
+    metering: Metering = field(default_factory=Metering)
+    """Whose power is known, and by what."""

@@ -131,6 +131,10 @@ class Progress:
         for warning in outcome.warnings:
             self.warning(f"{trial.id}: {warning}")
 
+    def note(self, text: str) -> None:
+        """What goes on meanwhile."""
+        self._print(text)
+
     def warning(self, text: str) -> None:
         """Something the user should know."""
         self._console.print(Text(visible(f"warning: {text}")), style="yellow")

@@ -50,6 +50,11 @@ class Options:
             return self.profile, self.cpu
         return self.node_profiles.get(node, self.profile), self.node_cpus.get(node)
 
+    def board_of(self, node: str) -> str | None:
+        """The profile that one node imitates; None where its cores were given instead."""
+        profile, cores = self.speed_of(node)
+        return profile if cores is None else None
+
 
 @dataclass(frozen=True)
 class ClusterRequest:

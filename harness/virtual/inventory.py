@@ -22,6 +22,7 @@ def inventory_text(
     dilation: float = 1.0,
     memory: str | None = None,
     machines: Mapping[str, Mapping[str, object]] | None = None,
+    profiles: Mapping[str, str] | None = None,
     *,
     shares_medium: bool = False,
 ) -> str:
@@ -29,7 +30,7 @@ def inventory_text(
 
     `control_directory` is where Ansible keeps its SSH masters: one of this cluster's own, since Ansible names them after
     the address alone and two clusters may have the same. `machines` says of single nodes what they are,
-    `shares_medium` that they have no cables.
+    `profiles` which board each imitates, `shares_medium` that they have no cables.
     """
     options = {
         "UserKnownHostsFile": str(known_hosts),
@@ -53,7 +54,11 @@ def inventory_text(
     }
     machines = machines or {}
     own = {name: host_variables(machine) for name, machine in machines.items()}
-    hosts = {node.name: {"ansible_host": node.address, **own.get(node.name, {})} for node in nodes}
+    boards = {name: {"node_profile": profile} for name, profile in (profiles or {}).items()}
+    hosts = {
+        node.name: {"ansible_host": node.address, **boards.get(node.name, {}), **own.get(node.name, {})}
+        for node in nodes
+    }
     content = {"all": {"children": {"nodes": {"hosts": hosts, "vars": variables}, **groups_of(machines)}}}
     header = f"# Written by `harness cluster up` for virtual cluster {cluster}; changes are overwritten.\n"
     return header + yaml.safe_dump(content, sort_keys=False, width=1000)

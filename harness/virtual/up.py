@@ -151,6 +151,7 @@ class _Raising:
             blueprint.options.dilation,
             blueprint.options.memory,
             blueprint.options.machines,
+            {node.name: board for node in blueprint.nodes if (board := blueprint.options.board_of(node.name))},
             shares_medium=blueprint.link.shared,
         )
         changed = write_atomically(places.known_hosts, keys.known_hosts(list(blueprint.nodes), host_keys))

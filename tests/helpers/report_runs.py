@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis.analysis import Analysis, analyse
+from harness.results.rows import timestamp
 from harness.results.run_paths import RunPaths
 
 BATCH = 10
@@ -144,7 +147,32 @@ def example(*rows: dict[str, Any], target: float | None = None, **axes: list[Any
     )
 
 
-def write_run(root: Path, *rows: dict[str, Any], telemetry: bool = True, **axes: list[Any]) -> RunPaths:
+def power_of(
+    names: list[str], seconds: float, watts: float = 4.0, every: float = 5.0, **more: Any
+) -> list[dict[str, Any]]:
+    """Samples of meters, from 10 s before the first trial begins (idle: 1 W) on."""
+    return [
+        {
+            "time": moment(at), "node": name, "part": "node", "watts": watts if at >= 0 else 1.0,
+            "state": "busy" if at >= 0 else "idle", "source": "meter", "origin": "shelly2://10.0.0.7/0", **more,
+        }
+        for at in np.arange(-10, seconds, every)
+        for name in names
+    ]  # fmt: skip
+
+
+def moment(seconds: float) -> str:
+    """A time after that when all trials begin, as the harness writes it."""
+    return timestamp(datetime(2031, 1, 1, tzinfo=UTC) + timedelta(seconds=float(seconds)))
+
+
+def write_run(
+    root: Path,
+    *rows: dict[str, Any],
+    telemetry: bool = True,
+    power: list[dict[str, Any]] | None = None,
+    **axes: list[Any],
+) -> RunPaths:
     """A run directory with these trials."""
     root.mkdir(parents=True, exist_ok=True)
     paths = RunPaths(root)
@@ -153,5 +181,7 @@ def write_run(root: Path, *rows: dict[str, Any], telemetry: bool = True, **axes:
     pd.DataFrame([epoch for row in measured for epoch in epochs_of(row)]).to_csv(paths.epochs, index=False)
     if telemetry:
         pd.DataFrame([sample for row in measured for sample in telemetry_of(row)]).to_csv(paths.telemetry, index=False)
+    if power is not None:
+        pd.DataFrame(power).to_csv(paths.power, index=False)
     paths.manifest.write_text(json.dumps(manifest(sorted({row["nodes"] for row in rows}), **axes)), encoding="utf-8")
     return paths

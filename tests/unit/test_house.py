@@ -13,8 +13,8 @@ from harness.experiment.catalog import bundled_programs
 from harness.paths import REPOSITORY
 
 PACKAGES = (
-    "contract", "system", "boards", "nodes", "experiment", "launch", "check", "results", "sweep", "analysis", "display",
-    "report", "export", "predict", "live", "virtual", "images", "cli",
+    "contract", "system", "boards", "nodes", "experiment", "launch", "check", "results", "energy", "sweep", "analysis",
+    "display", "report", "export", "predict", "live", "virtual", "images", "cli",
 )  # fmt: skip
 """The lowest first: each imports only those before it, and the modules beside the packages."""
 

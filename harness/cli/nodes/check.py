@@ -15,6 +15,8 @@ from harness.cli.group import verb_app
 from harness.cli.inputs import find_cluster, first_nodes
 from harness.cli.options import AsJson, AskBecomePass, FirstNodes, Inventory
 from harness.console import out
+from harness.energy.look import meter_findings
+from harness.energy.metering import metering_of
 from harness.errors import EXIT_CHECK_FAILED
 from harness.launch.code import packaged_code
 from harness.nodes.session import Session
@@ -29,11 +31,16 @@ def check(
     ask_become_pass: AskBecomePass = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine every node: SSH, clock, memory, disk, runtime, and the network of each pair."""
+    """Examine every node: SSH, clock, memory, disk, runtime, and the network of each pair.
+
+    And asks every power meter once.
+    """
     cluster = find_cluster(inventory, ask_become_pass)
+    metering = metering_of(cluster)
     with Session(cluster) as session:
         looked_at = cluster.hosts if nodes is None else first_nodes(cluster, nodes)
         findings = check_cluster(session, cluster, looked_at, packaged_code())
+    findings += meter_findings(metering.of_nodes({node.name for node in looked_at}))
     if as_json:
         sys.stdout.write(json.dumps([vars(finding) for finding in findings], indent=2) + "\n")
     else:

@@ -14,6 +14,8 @@ from harness.cli.group import verb_app
 from harness.cli.inputs import declared_experiment, find_cluster, sizes_that_fit
 from harness.cli.options import (
     DEFAULT_EXPERIMENT,
+    DEFAULT_IDLE_SECONDS,
+    DEFAULT_POWER_SECONDS,
     DEFAULT_RESULTS,
     DEFAULT_TELEMETRY_SECONDS,
     AskBecomePass,
@@ -21,10 +23,14 @@ from harness.cli.options import (
     DryRun,
     Environment,
     ExperimentName,
+    IdleSeconds,
     Inventory,
+    KwhPrice,
     LivePort,
     NoStallTimeout,
     OpenBrowser,
+    PowerMeters,
+    PowerSeconds,
     Quiet,
     RatesFile,
     Repeats,
@@ -40,6 +46,7 @@ from harness.cli.options import (
 from harness.cli.results.report import report_on
 from harness.cli.running.plan_table import print_plan
 from harness.cli.running.rates import with_rates
+from harness.energy.metering import metering_of
 from harness.errors import EXIT_TRIALS_FAILED, BadInputError
 from harness.experiment.overrides import with_dashboard
 from harness.launch.code import code_of
@@ -97,6 +104,10 @@ def sweep(
     stall_timeout: StallTimeout = Limits.stall,
     no_stall_timeout: NoStallTimeout = False,
     telemetry: Telemetry = DEFAULT_TELEMETRY_SECONDS,
+    power_meter: PowerMeters = None,
+    power_seconds: PowerSeconds = DEFAULT_POWER_SECONDS,
+    idle_seconds: IdleSeconds = DEFAULT_IDLE_SECONDS,
+    kwh_price: KwhPrice = None,
     live: Annotated[
         bool, typer.Option("--live", help="Show the run on a page on this machine's loopback while it goes on.")
     ] = False,
@@ -115,19 +126,20 @@ def sweep(
     if dashboard:
         declared = with_dashboard(declared)
     cluster = find_cluster(inventory, ask_become_pass)
+    metering = metering_of(cluster, power_meter or (), idle_seconds, power_seconds)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
     if dry_run:
         print_plan(declared, cluster, rates, as_json=False)
         return
     stall = math.inf if no_stall_timeout else stall_timeout
     limits = Limits(start=start_timeout, stall=stall, silent=SILENT_SECONDS, time=time_limit)
-    options = RunOptions(limits, Policy(retries, fail_fast, go_on, recover_workers), telemetry, quiet)
+    options = RunOptions(limits, Policy(retries, fail_fast, go_on, recover_workers), telemetry, quiet, metering)
     earlier = open_earlier_run(resume) if resume else None
     prepared = prepare(declared, cluster, options, code_of(declared.programs().values()), rates=rates, earlier=earlier)
     with _page(port, open_browser) if live else nullcontext(None) as show:
         with Session(cluster) as session:
             run = execute(session, admit(session, prepared), results, show)
-        report_on(run.paths)
+        report_on(run.paths, kwh_price=kwh_price)
     if run.statuses["failed"]:
         raise typer.Exit(EXIT_TRIALS_FAILED)
 

@@ -51,6 +51,7 @@ HOST = {
     "cluster_link": "cable",
     "node_root": "/opt/harness", "node_supervisor": "systemd", "node_threads": 1, "node_cores": 4, "node_memory": "1GiB",
     "node_counts": True, "ansible_become_password": "hush",
+    "node_power_meter": "shelly2://10.0.1.1/0", "cluster_power_meters": {"switch": "watts:3"},
 }  # fmt: skip
 LISTING = {
     "_meta": {"hostvars": {"a": HOST, "b": {**HOST, "ansible_host": "10.0.0.2"}}},

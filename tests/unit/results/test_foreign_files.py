@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from odd_values import CELLS, EXAMPLES, foreign
-from report_runs import manifest, trial, write_run
+from report_runs import manifest, power_of, trial, write_run
 
-from harness.analysis.analysis import analyse
+from harness.analysis.analysis import analyse_run
 from harness.analysis.load import load_run
 from harness.errors import HarnessError
 from harness.experiment.declaration import validate
@@ -68,7 +68,7 @@ def test_the_manifest_of_a_run_to_resume(tmp_path: Path, document: Any) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
-    return write_run(tmp_path_factory.mktemp("run"), trial(1), trial(2))
+    return write_run(tmp_path_factory.mktemp("run"), trial(1), trial(2), power=power_of(["pi1", "pi2"], 300))
 
 
 @settings(tried, max_examples=max(20, EXAMPLES // 3))
@@ -80,14 +80,14 @@ def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
     run.manifest.write_text(json.dumps(document))
     with refusing():
         found = load_run(run)
-        analyse(found.trials, found.epochs, found.telemetry, found.manifest, notes=found.notes)
+        analyse_run(found)
         essentials(found.manifest)
         flatten(found.manifest)
 
 
 @settings(tried, max_examples=max(20, EXAMPLES // 3))
 @given(
-    table=st.sampled_from(["trials", "epochs", "telemetry"]),
+    table=st.sampled_from(["trials", "epochs", "telemetry", "power"]),
     changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), CELLS), max_size=4),
     tail=st.binary(max_size=12),
 )  # fmt: skip
@@ -105,7 +105,7 @@ def test_the_tables_of_a_run(run: RunPaths, table: str, changes: list[tuple[int,
     try:
         with refusing():
             found = load_run(run)
-            analyse(found.trials, found.epochs, found.telemetry, found.manifest, notes=found.notes)
+            analyse_run(found)
     finally:
         path.write_bytes(before)
 

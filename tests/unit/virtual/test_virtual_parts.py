@@ -112,6 +112,12 @@ def test_the_inventory_is_plain_and_strict() -> None:
     assert "{{" not in text
 
 
+def test_the_inventory_says_which_board_a_node_imitates() -> None:
+    text = inventory_text("pi", NODES, Path("/k"), Path("/h"), Path("/c"), profiles={"node01": "pi3", "node02": "pi4"})
+    hosts = yaml.safe_load(text)["all"]["children"]["nodes"]["hosts"]
+    assert [host["node_profile"] for host in hosts.values()] == ["pi3", "pi4"]
+
+
 def test_host_keys_are_pinned_by_address_and_name() -> None:
     text = keys.known_hosts(NODES, {"node01": "ssh-ed25519 AAA", "node02": "ssh-ed25519 BBB"})
     assert text == "10.77.0.1,node01 ssh-ed25519 AAA\n10.77.0.2,node02 ssh-ed25519 BBB\n"
