@@ -14,7 +14,7 @@ from harness.paths import REPOSITORY
 
 PACKAGES = (
     "contract", "system", "boards", "nodes", "experiment", "launch", "check", "results", "sweep", "analysis", "display",
-    "report", "predict", "live", "virtual", "images", "cli",
+    "report", "predict", "live", "virtual", "advise", "images", "cli",
 )  # fmt: skip
 """The lowest first: each imports only those before it, and the modules beside the packages."""
 
