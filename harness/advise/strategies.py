@@ -80,7 +80,8 @@ def ask(program: Program, values: Values, machines: Machines, measured: Values) 
         raise BadInputError(
             f"{program.name} declares no strategies to compare", "docs/reference/programs.md: estimates, strategies"
         )
-    common, left_out = common_values(program, values), {}
+    common = common_values(program, values)
+    left_out: dict[str, str] = {}
     alone = Strategy(ONE_NODE, program.control)
     wanted = [(alone, 1)]
     for strategy in strategies_of(program, values):

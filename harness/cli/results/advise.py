@@ -16,6 +16,7 @@ from harness.experiment.declaration import Experiment, validate
 from harness.experiment.overrides import with_overrides
 from harness.experiment.parameter import Value
 from harness.experiment.program import Program
+from harness.nodes.inventory import Node
 from harness.nodes.read_inventory import load_cluster
 from harness.units import bits_per_second
 
@@ -90,7 +91,7 @@ def advise(
     found = find_program(program, Path.cwd())
     subject, values = _values(found, (model, dataset), batch_size, settings)
     bits = float(bits_per_second(measured_link)) if measured_link else None
-    hosts = ()
+    hosts: tuple[Node, ...] = ()
     if inventory:
         inventory = find_inventory(inventory)
         hosts = load_cluster(inventory).nodes
