@@ -122,7 +122,9 @@ class Demand:
 
     def fits(self, memory: int, *, batch: int | None = None, pieces: int | None = None) -> bool:
         """Whether a node with so much memory is enough for a batch in so many pieces, or for what is asked for."""
-        asked = replace(self.chosen, batch_size=batch or self.chosen.batch_size, accumulate=pieces or self.chosen.accumulate)
+        asked = replace(
+            self.chosen, batch_size=batch or self.chosen.batch_size, accumulate=pieces or self.chosen.accumulate
+        )
         return -(-asked.batch_size // asked.accumulate) <= self._need(asked).most(memory)
 
     def largest(self, memory: int) -> int:

@@ -20,8 +20,8 @@ STATED_PEER_SECONDS = 0.0005
 """A message's processor time a step and further node: what eleven virtual Pi 3 spent on it in the published runs."""
 
 STATED = (
-    f"stated: {text.seconds(STATED_PEER_SECONDS)} a step and further node; what travels while nodes compute hides behind none to"
-    " half of it (the range)"
+    f"stated: {text.seconds(STATED_PEER_SECONDS)} a step and further node; of what travels while nodes compute none to half of"
+    " that time hides"
 )
 """`stated_costs` in words."""
 
@@ -61,9 +61,7 @@ def link_seconds(count: float, link_bits_per_second: float) -> float:
     return count / PAYLOAD * 8 / link_bits_per_second
 
 
-def meeting_seconds(
-    computing: float, nodes: int, moved: Traffic, link_bits_per_second: float, costs: Costs
-) -> Array:
+def meeting_seconds(computing: float, nodes: int, moved: Traffic, link_bits_per_second: float, costs: Costs) -> Array:
     """How long a step takes in which so many nodes meet.
 
     Args:

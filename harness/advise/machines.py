@@ -107,8 +107,7 @@ def assumed_rates(machines: Machines, operations: float, measured_operations: fl
     """
     seconds = {profile: _image_seconds(profile) * operations / measured_operations for profile in machines.profiles}
     return [
-        Rate(name, "", 0.0, seconds[profile])
-        for name, profile in zip(machines.names, machines.profiles, strict=True)
+        Rate(name, "", 0.0, seconds[profile]) for name, profile in zip(machines.names, machines.profiles, strict=True)
     ]
 
 
@@ -116,7 +115,7 @@ def assumed_from(machines: Machines, operations: float) -> str:
     """What assumed rates are assumed from, in words."""
     profiles = " and ".join(dict.fromkeys(machines.profiles))
     return (
-        f"assumed: profile {profiles}, by {operations / 1e6:,.3g} million multiply-adds an image forward, each as long as one of"
+        f"assumed: profile {profiles}, by {operations / 1e6:,.3g} million multiply-adds an image, each as long as one of"
         f" {MEASURED_MODEL}'s"
     )
 

@@ -99,7 +99,9 @@ def ask(program: Program, values: Values, machines: Machines, measured: Values) 
     )
     _require_estimate(first.estimate, estimator)
     known = tuple(each for each in others if each.estimate.traffic and each.estimate.steps)
-    _require_memory([first, *(each for each in known if each.estimate.traffic and each.estimate.traffic.one_model)], machines)
+    _require_memory(
+        [first, *(each for each in known if each.estimate.traffic and each.estimate.traffic.one_model)], machines
+    )
     faults = {each.strategy.name: each.estimate.fault or "what it moves is not known" for each in others}
     left_out |= {name: why for name, why in faults.items() if name not in {each.strategy.name for each in known}}
     return Asked(first, known, reference.operations or 0.0, left_out)
@@ -144,7 +146,9 @@ def checked_subject(program: Program, words: Sequence[str]) -> dict[str, Value]:
             subject[name] = program.check(name, word)
         except ValueError:
             choices = [str(choice) for choice in (program.parameters or {})[name].choices]
-            raise BadInputError(f"there is no {name} {word}", f"{nearest(word, choices)}one of: {', '.join(choices)}") from None
+            raise BadInputError(
+                f"there is no {name} {word}", f"{nearest(word, choices)}one of: {', '.join(choices)}"
+            ) from None
     return subject
 
 

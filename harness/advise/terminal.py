@@ -15,8 +15,9 @@ from harness.console import out
 from harness.display import text
 
 CAPTION = (
-    "An epoch is its steps alone, without validation. same: a step is that of one worker with all the batches; what other ways do"
-    " to accuracy must be measured. Bytes are exact up to headers. Nothing was run."
+    "An epoch: its steps alone, without validation; ±: by what is not known of hiding. sent: by a node in a step, exact up to"
+    " headers. same: a step is that of one worker with all the batches; what others do to accuracy must be measured, and none"
+    " trains many models. Nothing was run."
 )
 
 
@@ -24,9 +25,10 @@ def print_advice(advice: Advice) -> None:
     """The answer in a sentence, the options as a table, what they rest on, and how to choose the one that is advised."""
     out.print(Text(sentence(advice.options), style="bold"))
     out.print(_table(advice))
-    for name, words in (*advice.sources.items(), *((f"left out: {name}", why) for name, why in advice.left_out.items())):
-        out.print(Text(f"{name}: {words}", style="dim"))
-    out.print(Text(CAPTION, style="dim"))
+    lines = [f"{name}: {words}" for name, words in advice.sources.items()]
+    lines += [f"left out: {name}: {why}" for name, why in advice.left_out.items()]
+    for line in (*_shortages(advice), *lines, CAPTION):
+        out.print(Text(line, style="dim"))
     take = advised(advice.options)
     out.print(f"harness sweep EXPERIMENT --nodes {take.nodes} {_settings(take)}", soft_wrap=True)
 
@@ -36,7 +38,7 @@ def advice_json(question: Question, advice: Advice) -> dict[str, Any]:
     take = advised(advice.options)
     return {
         "answer": sentence(advice.options),
-        "advised": {"strategy": take.name, "nodes": take.nodes, "settings": dict(take.candidate.strategy.settings)},
+        "advised": {"name": take.name, "nodes": take.nodes, "parameters": dict(take.candidate.strategy.settings)},
         **dict(question.subject),
         "images_of_a_step": advice.batch,
         "link_bits_per_second": advice.machines.link_bits_per_second,
@@ -48,12 +50,18 @@ def advice_json(question: Question, advice: Advice) -> dict[str, Any]:
 
 def _table(advice: Advice) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    words = ("strategy", "same", "")
-    for heading in ("strategy", "nodes", "an epoch", "range", "speed-up", "sent a step", "memory", "same", ""):
-        table.add_column(heading, justify="left" if heading in words else "right", no_wrap=heading not in words)
-    for each in shown(advice.options, len(advice.machines.names)):
+    for heading in ("strategies", "nodes", "an epoch", "±", "speed-up", "sent", "memory", "same"):
+        words = heading == "strategies"
+        table.add_column(
+            heading, justify="left" if words else "right", no_wrap=not words, min_width=18 if words else None
+        )
+    for each in _rows(advice):
         table.add_row(*_cells(each), style="" if each.one_model and each.fits else "dim")
     return table
+
+
+def _rows(advice: Advice) -> list[Option]:
+    return shown(advice.options, len(advice.machines.names))
 
 
 def _cells(option: Option) -> list[str]:
@@ -62,22 +70,21 @@ def _cells(option: Option) -> list[str]:
         option.name,
         str(option.nodes),
         text.seconds(seconds.value),
-        text.between(seconds.low, seconds.high, text.seconds, "-"),
+        text.percent(max(seconds.high / seconds.value - 1, 1 - seconds.low / seconds.value)),
         text.ratio(option.speedup),
         text.size(option.step_bytes),
         megabytes(memory.nbytes) if memory else text.UNKNOWN,
-        "yes" if option.exact else "no",
-        _remark(option),
+        "yes" if option.exact else "no" if option.one_model else "none",
     ]
 
 
-def _remark(option: Option) -> str:
-    if not option.one_model:
-        return "many models"
-    if not option.fits:
-        ways = ways_out(option.candidate.estimate)
-        return f"too much: use {ways}" if ways else "too much"
-    return ""
+def _shortages(advice: Advice) -> list[str]:
+    """What does not fit of the rows that are shown, and what would."""
+    lacking = [each for each in _rows(advice) if not each.fits]
+    ways = [(each, ways_out(each.candidate.estimate)) for each in lacking]
+    return [
+        f"too much memory: {each.name} on {text.nodes(each.nodes)}{f': use {way}' if way else ''}" for each, way in ways
+    ]
 
 
 def _settings(option: Option) -> str:
@@ -87,8 +94,8 @@ def _settings(option: Option) -> str:
 def _option_json(option: Option) -> dict[str, Any]:
     estimate = option.candidate.estimate
     return {
-        "strategy": option.name,
-        "settings": dict(option.candidate.strategy.settings),
+        "name": option.name,
+        "parameters": dict(option.candidate.strategy.settings),
         "nodes": option.nodes,
         "epoch_seconds": {"value": option.seconds.value, "range": [option.seconds.low, option.seconds.high]},
         "speedup": option.speedup,

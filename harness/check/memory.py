@@ -9,11 +9,23 @@ from pathlib import Path
 from harness.check.estimates import Estimate, Question, estimates
 from harness.errors import BadInputError
 from harness.experiment.parameter import Value
-from harness.experiment.plan import arguments
-from harness.launch.placement import Placement
-from harness.nodes.inventory import Node
+from harness.experiment.plan import Trial, arguments
+from harness.experiment.rates import Rates
+from harness.launch.placement import Placement, SentCode, place_trial
+from harness.nodes.inventory import Cluster, Node
 
 _MEGABYTE = 1_000_000
+
+
+def placed_within_memory(
+    trials: Iterable[Trial], cluster: Cluster, code: SentCode, rates: Rates | None
+) -> tuple[Placement, ...]:
+    """Every trial, placed once. Raises BadInputError where one cannot be placed, or needs more memory than its nodes have."""
+    placements = tuple(
+        place_trial(trial, cluster.first(trial.nodes), cluster.port, code, "", rates, cluster) for trial in trials
+    )
+    require_memory(placements)
+    return placements
 
 
 def require_memory(placements: Iterable[Placement], completed: Callable[[Node], Node] | None = None) -> None:
@@ -82,9 +94,7 @@ def _question(placement: Placement, node: Node) -> Question:
     """Without the seed, which changes with every repeat and needs no memory."""
     program = placement.trial.program
     passed = {name: value for name, value in program.passed(placement.trial.parameters).items() if name != program.seed}
-    return Question(
-        tuple(arguments(passed)), dict(Counter(rank.role for rank in placement.ranks)), node.memory_bytes
-    )
+    return Question(tuple(arguments(passed)), dict(Counter(rank.role for rank in placement.ranks)), node.memory_bytes)
 
 
 def _answers(estimator: Path, questions: list[Question]) -> list[Estimate]:

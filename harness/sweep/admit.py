@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.check.memory import require_memory
 from harness.check.preflight import Preflight, examine, warnings_of
 from harness.nodes.inventory import Cluster, Node
 from harness.nodes.session import Session
@@ -44,10 +43,9 @@ class Admitted:
 def admit(session: Session, prepared: Prepared) -> Admitted:
     """Bring the agent to the nodes and look at them. Raises BadInputError, and nothing was started, where one is not fit."""
     preflight, spare = examine(
-        session, prepared.nodes, prepared.spare, prepared.code.agent, prepared.trials, prepared.cluster,
+        session, prepared.nodes, prepared.spare, prepared.code.agent, prepared.placements, prepared.cluster,
         run=prepared.earlier.paths.root.name if prepared.earlier else None,
     )  # fmt: skip
-    require_memory(prepared.placements, preflight.completed)
     warnings = [f"{finding.node}: {finding.detail}" for finding in warnings_of(preflight)]
     warnings += [
         f"{probed.node.name}: its copy of the code had been changed or damaged ({', '.join(wrong)}), and was sent again"

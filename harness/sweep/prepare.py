@@ -1,16 +1,16 @@
-"""From an experiment to what a run of it needs: trials, where they go, and whether an earlier run is the same. No node is asked."""
+"""From an experiment to what its run needs: trials, where they go, and whether an earlier run is the same. Asks no node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.check.memory import require_memory
+from harness.check.memory import placed_within_memory
 from harness.errors import BadInputError
 from harness.experiment.declaration import Experiment
 from harness.experiment.plan import Trial, expand
 from harness.experiment.rates import Rates
 from harness.launch.code import ProgramCode
-from harness.launch.placement import Placement, place_trial
+from harness.launch.placement import Placement
 from harness.nodes.inventory import Cluster, Node
 from harness.results.earlier_run import EarlierRun, differences
 from harness.sweep.options import RunOptions
@@ -53,10 +53,7 @@ def prepare(
     """
     trials = tuple(expand(experiment))
     used = dict.fromkeys(cluster.first(max(trial.nodes for trial in trials)))
-    placements = tuple(
-        place_trial(trial, cluster.first(trial.nodes), cluster.port, code.sent, "", rates, cluster) for trial in trials
-    )
-    require_memory(placements)
+    placements = placed_within_memory(trials, cluster, code.sent, rates)
     for placement in placements:
         used |= dict.fromkeys(placement.nodes)
     nodes = tuple(used)

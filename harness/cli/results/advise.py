@@ -42,7 +42,12 @@ def advise(
     nodes: Annotated[
         int | None,
         typer.Option(
-            "--nodes", "-n", metavar="N", min=1, max=MOST_NODES, help="How many nodes at most.",
+            "--nodes",
+            "-n",
+            metavar="N",
+            min=1,
+            max=MOST_NODES,
+            help="How many nodes at most.",
             show_default="all of the inventory, else 4",
         ),
     ] = None,
@@ -64,12 +69,15 @@ def advise(
         str | None, typer.Option("--memory", help="Memory of each node.", show_default="the inventory's, else 1GiB")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="A worker's images of a step.", show_default="the program's")
+        int | None,
+        typer.Option("--batch-size", min=1, help="A worker's images of a step.", show_default="the program's"),
     ] = None,
     settings: Settings = None,
     rates: Annotated[
         Path | None,
-        typer.Option("--rates", metavar="RATES", help="Measured rates of the nodes: a run of `benchmark`, or its rates.csv."),
+        typer.Option(
+            "--rates", metavar="RATES", help="Measured rates of the nodes: a run of `benchmark`, or its rates.csv."
+        ),
     ] = None,
     run: Annotated[
         Path | None,
@@ -77,16 +85,19 @@ def advise(
     ] = None,
     measured_link: Annotated[
         str | None,
-        typer.Option("--measured-link", help="Rate of the link that RUN was measured on.", show_default="the manifest's"),
+        typer.Option(
+            "--measured-link", help="Rate of the link that RUN was measured on.", show_default="the manifest's"
+        ),
     ] = None,
     program: Annotated[
-        str, typer.Option("--program", help="The program that declares the strategies; one here, or one that comes along.")
+        str,
+        typer.Option("--program", help="The program that declares the strategies; one here, or one that comes along."),
     ] = "train.py",
     as_json: AsJson = False,
 ) -> None:
     """Say which way to train a model together is quickest on some nodes, before anything runs.
 
-    It ranks the strategies that the program declares by the expected seconds of an epoch, with the bytes and the memory of each.
+    It ranks the strategies that the program declares by the expected seconds of an epoch, with bytes and memory.
     """
     found = find_program(program, Path.cwd())
     subject, values = _values(found, (model, dataset), batch_size, settings)

@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.check.memory import require_memory
+from harness.check.memory import placed_within_memory
 from harness.console import out
 from harness.experiment.declaration import Experiment
 from harness.experiment.plan import expand
 from harness.experiment.rates import Rates
 from harness.launch.code import code_of
-from harness.launch.placement import Placement, place_trial
+from harness.launch.placement import Placement
 from harness.nodes.inventory import Cluster
 
 
@@ -22,11 +22,7 @@ def print_plan(declared: Experiment, cluster: Cluster, rates: Rates | None, *, a
     """Print the trials and where each rank goes. Raises BadInputError for what a sweep would refuse before it starts."""
     trials = expand(declared)
     code = code_of(declared.programs().values()).sent
-    placements = [
-        place_trial(trial, cluster.first(trial.nodes), cluster.port, code, "", rates, cluster) for trial in trials
-    ]
-    require_memory(placements)
-    plans = [_as_json(placement) for placement in placements]
+    plans = [_as_json(placement) for placement in placed_within_memory(trials, cluster, code, rates)]
     if as_json:
         sys.stdout.write(json.dumps(plans, indent=2) + "\n")
         return

@@ -48,7 +48,7 @@ def refused(*arguments: str | Path) -> HarnessError:
 
 
 def option(advice: dict[str, Any], strategy: str, nodes: int) -> dict[str, Any]:
-    return next(each for each in advice["options"] if (each["strategy"], each["nodes"]) == (strategy, nodes))
+    return next(each for each in advice["options"] if (each["name"], each["nodes"]) == (strategy, nodes))
 
 
 def rates_file(directory: Path, model: str = "lenet5", *milliseconds: float) -> Path:
@@ -93,8 +93,18 @@ def test_the_published_model_on_eleven_boards() -> None:
 def test_two_nodes_on_a_slow_link_are_slower_than_one() -> None:
     said = harness("lenet5", "mnist", "--nodes", "2", "--link", "1mbit", "--profile", "pi3")
     first, *rest = said.splitlines()
-    assert re.match(r"2 nodes that meet in every step are slower than one: a step computes \d+ ms and moves [\d.]+ s; ", first)
-    for words in ("average every epoch", "never meet", "many models", "speed-up", "assumed", "Nothing was run", "--set "):
+    assert re.match(
+        r"2 nodes that meet in every step are slower than one: a step computes \d+ ms and moves [\d.]+ s; ", first
+    )
+    for words in (
+        "average every epoch",
+        "never meet",
+        "many models",
+        "speed-up",
+        "assumed",
+        "Nothing was run",
+        "--set ",
+    ):
         assert words in " ".join(rest)
 
 
@@ -116,8 +126,13 @@ def test_measured_rates_are_taken_and_the_slowest_node_counts(tmp_path: Path) ->
     assert option(advice, "one node", 1)["computing_seconds"] == pytest.approx(0.005 + 0.064)
     assert option(advice, "sums", 2)["computing_seconds"] == pytest.approx(0.005 + 0.128)
     assert advice["sources"]["computing"] == f"measured: {rates}"
-    assert "has rates of 2 nodes, and 3 are asked for" in refused("lenet5", "mnist", "-n", "3", "--rates", rates).message
-    assert "rates of model lenet, not of lenet5" in refused("lenet5", "mnist", "--rates", rates_file(tmp_path, "lenet")).message
+    assert (
+        "has rates of 2 nodes, and 3 are asked for" in refused("lenet5", "mnist", "-n", "3", "--rates", rates).message
+    )
+    assert (
+        "rates of model lenet, not of lenet5"
+        in refused("lenet5", "mnist", "--rates", rates_file(tmp_path, "lenet")).message
+    )
 
 
 def test_an_inventory_says_memory_and_profiles(inventory: Path) -> None:
@@ -141,7 +156,9 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_largest_that_does() -> No
     assert option(fitting, "one node", 1)["fits"] is True
     assert option(fitting, "sums", 2)["fits"] is False  # which also holds another node's gradients
     assert refused(*large, "--set", f"batch_size={int(most[1]) + 1}")
-    assert "too much: use --set batch_size=" in " ".join(harness(*large, "--batch-size", most[1], "-n", "2").split())
+    assert "too much memory: sums on 2 nodes: use --set batch_size=" in " ".join(
+        harness(*large, "--batch-size", most[1], "-n", "2").split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,8 +186,10 @@ def test_bad_input_is_named_with_a_remedy(arguments: list[str], message: str, re
 
 
 def test_values_that_are_set_hold_for_the_strategies_that_they_are_of() -> None:
-    advice = advised("lenet5", "mnist", "-n", "3", "--set", "meet_every=50", "--set", "servers=2", "--set", "momentum=0.9")
-    names = {each["strategy"] for each in advice["options"]}
+    advice = advised(
+        "lenet5", "mnist", "-n", "3", "--set", "meet_every=50", "--set", "servers=2", "--set", "momentum=0.9"
+    )
+    names = {each["name"] for each in advice["options"]}
     assert {"average every 50 steps", "servers, 2 in all"} <= names
     assert option(advice, "sums", 3)["meetings"] == option(advice, "sums", 3)["steps"]
 

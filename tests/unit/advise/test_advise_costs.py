@@ -52,7 +52,10 @@ def test_steps_without_a_meeting_take_as_long_as_alone() -> None:
     seldom = epoch_seconds(0.1, 2, 10, moved(1e6, meetings=1), LINK, certain())
     assert often.value == pytest.approx(10 * (0.1 + link_seconds(1e6, LINK)))
     assert seldom.value == pytest.approx(10 * 0.1 + link_seconds(1e6, LINK))
-    for nothing in (epoch_seconds(0.1, 1, 10, moved(1e6), LINK, certain()), epoch_seconds(0.1, 2, 10, moved(0, meetings=0), LINK, certain())):
+    for nothing in (
+        epoch_seconds(0.1, 1, 10, moved(1e6), LINK, certain()),
+        epoch_seconds(0.1, 2, 10, moved(0, meetings=0), LINK, certain()),
+    ):
         assert (nothing.value, nothing.low, nothing.high) == (1.0, 1.0, 1.0)
 
 

@@ -28,7 +28,8 @@ def candidate(name: str, nodes: int, moved: Traffic, *, fits: bool = True) -> Ca
 def sums(nodes: int, seconds: float, *, name: str = "sums", fits: bool = True) -> Candidate:
     """It meets in every step, in which the wire takes so long."""
     moved = Traffic(
-        meetings=STEPS // nodes, sent_bytes=seconds * SECOND, phased_bytes=seconds * SECOND, hides=True, exact=True, one_model=True
+        meetings=STEPS // nodes, sent_bytes=seconds * SECOND, phased_bytes=seconds * SECOND,
+        hides=True, exact=True, one_model=True,
     )  # fmt: skip
     return candidate(name, nodes, moved, fits=fits)
 
@@ -92,7 +93,14 @@ def test_the_slowest_node_says_how_long_a_step_computes() -> None:
 
 
 def test_rows_are_one_node_the_most_and_each_strategy_s_best_number_once() -> None:
-    several = [sums(2, 0.1), sums(3, 0.3), sums(4, 0.9), sums(2, 0.1, name="the same"), average(3, 0.1), average(4, 0.1)]
+    several = [
+        sums(2, 0.1),
+        sums(3, 0.3),
+        sums(4, 0.9),
+        sums(2, 0.1, name="the same"),
+        average(3, 0.1),
+        average(4, 0.1),
+    ]
     rows = [(each.name, each.nodes) for each in shown(options(*several), 4)]
     assert sorted(rows) == [("average", 4), (ONE_NODE, 1), ("sums", 2), ("sums", 4)]
 

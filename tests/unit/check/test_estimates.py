@@ -104,5 +104,5 @@ def test_an_estimator_that_answers_otherwise_is_named(tmp_path: Path, code: str,
 
 
 def test_a_program_of_one_s_own_may_say_as_much_as_it_knows(tmp_path: Path) -> None:
-    (answer,) = estimates(estimator(tmp_path, "print('[{\"steps\": 3, \"more\": 1}]')"), [Question((), {})])
+    (answer,) = estimates(estimator(tmp_path, 'print(\'[{"steps": 3, "more": 1}]\')'), [Question((), {})])
     assert (answer.steps, answer.memory, answer.traffic) == (3, None, None)

@@ -31,12 +31,12 @@ def moved(
         ("alexnet", 1000, {2: 244, 4: 367, 11: 444}, {2: 17, 4: 35, 11: 86}),
     ],
 )
-def test_bytes_of_six_models(
-    model: str, classes: int, summed: dict[int, float], as_factors: dict[int, float]
-) -> None:
+def test_bytes_of_six_models(model: str, classes: int, summed: dict[int, float], as_factors: dict[int, float]) -> None:
     for how, figures in (("sum", summed), ("auto", as_factors)):
         for workers, megabytes in figures.items():
-            found = moved("--kvstore=allreduce", f"--dense-gradients={how}", model=model, classes=classes, workers=workers)
+            found = moved(
+                "--kvstore=allreduce", f"--dense-gradients={how}", model=model, classes=classes, workers=workers
+            )
             assert found.sent_bytes / 1e6 == pytest.approx(megabytes, rel=0.02), (how, workers)
             assert (found.exact, found.one_model, found.hides, found.meetings) == (True, True, True, STEPS)
 
