@@ -72,7 +72,7 @@ def _refused(lacking: list[tuple[Placement, Node, Estimate]]) -> BadInputError:
 
     placement, node, answer = max(lacking, key=shortage)
     others = {other.trial.id for other, *_ in lacking} - {placement.trial.id}
-    more = f" ({len(others)} more trials do not fit)" if others else ""
+    more = f" (nor do {len(others)} more fit)" if others else ""
     need = answer.memory.text if answer.memory else ""
     ways = ways_out(answer)
     return BadInputError(

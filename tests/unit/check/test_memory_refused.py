@@ -46,7 +46,7 @@ def test_model_batch_node_memory_and_the_largest_batch_are_named() -> None:
 def test_of_several_trials_the_one_that_lacks_most_is_named() -> None:
     error = refused(placed("a"), placed("b", batch_size=2560), placed("c", batch_size=16), placed("d", seed=3))
     assert error.message.startswith("trial b: ")
-    assert error.message.endswith("(2 more trials do not fit)")
+    assert error.message.endswith("(nor do 2 more fit)")
 
 
 def test_what_nobody_knows_is_not_judged() -> None:

@@ -147,7 +147,8 @@ def test_sizes_that_were_asked_for_and_sizes_none_of_which_fits_are_an_error(inv
 
 def test_a_trial_that_does_not_fit_a_node_s_memory_is_refused_before_anything_starts(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
-    path.write_text(HOSTS % (tmp_path / "node") + "    node_memory: 512MiB\n", encoding="utf-8")
+    hosts = HOSTS.replace("node_root: %s", "node_root: %s, node_memory: 512MiB")
+    path.write_text(hosts % (tmp_path / "node"), encoding="utf-8")
     asked = ["quickstart", "-i", path, "-n", "1,2", "--set", "model=alexnet_32", "--set", "dataset=patches"]
     asked += ["--set", "kvstore=allreduce"]
     for verb in (["plan"], ["sweep", "--dry-run"], ["sweep", "-o", tmp_path / "results"]):
