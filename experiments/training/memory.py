@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from contract import wire
 
 from .datasets import Dataset
 from .errors import ProgramError
-from .kvstores.allreduce import dense
+from .estimates.traffic import factored
 from .models import Architecture
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FLOAT = 4
 _MEGABYTE = 1_000_000
+_MOST_PIECES = 4096
 
 _VALIDATED_VALUES = 16 << 20
 """Values of all layers that validation computes at once, in float32: 64 MiB."""
@@ -70,12 +71,12 @@ class Need:
         return max(0, (memory - _SYSTEM_BYTES - self.fixed) // self.an_image)
 
 
-def need(architecture: Architecture, dataset: Dataset, engine: str, *, held: int = 0, workers: int = 1) -> Need:
-    """What a worker needs for a model and a data set, where the store holds so many values of other workers."""
+def need(architecture: Architecture, image_bytes: int, engine: str, *, held: int = 0, workers: int = 1) -> Need:
+    """What a worker needs for a model and a data set whose images take so many bytes, where the store holds so many values of
+    other workers."""
     share = SHARES.get(engine, SHARES["mxnet"])
     values = share.parameters * architecture.parameters() + held
-    images = dataset.train.images.nbytes * (1 + 1 / workers) + dataset.validation.images.nbytes * (1 + 1 / workers)
-    fixed = share.base + values * _FLOAT + images
+    fixed = share.base + values * _FLOAT + image_bytes * (1 + 1 / workers)
     outputs = architecture.outputs()
     return Need(round(fixed), round((share.outputs * sum(outputs) + share.largest * max(outputs)) * _FLOAT))
 
@@ -90,37 +91,79 @@ def in_pieces(images: int, pieces: int) -> int:
     return images // pieces
 
 
+@dataclass(frozen=True)
+class Demand:
+    """A worker as far as its memory goes: what it trains, and with how many others. Methods raise ProgramError where the
+    parameters contradict each other."""
+
+    architecture: Architecture
+    image_bytes: int
+    """Of all images, as they are kept."""
+    chosen: Options
+    workers: int = 1
+
+    @property
+    def images(self) -> int:
+        """Computed at once, as it is asked for."""
+        return -(-self.chosen.batch_size // self.chosen.accumulate)
+
+    @property
+    def nbytes(self) -> int:
+        """Needed, as it is asked for."""
+        return self._need(self.chosen).of(self.images)
+
+    @property
+    def words(self) -> str:
+        """That in words."""
+        return (
+            f"{self.chosen.model} with {self.images} images at once needs about {self.nbytes // _MEGABYTE} MB with"
+            f" {self.chosen.engine}"
+        )
+
+    def fits(self, memory: int, *, batch: int | None = None, pieces: int | None = None) -> bool:
+        """Whether a node with so much memory is enough for a batch in so many pieces, or for what is asked for."""
+        asked = replace(
+            self.chosen, batch_size=batch or self.chosen.batch_size, accumulate=pieces or self.chosen.accumulate
+        )
+        return -(-asked.batch_size // asked.accumulate) <= self._need(asked).most(memory)
+
+    def largest(self, memory: int) -> int:
+        """The largest batch that fits in as many pieces as are asked for; 0 where not even one image a piece does."""
+        pieces, low, high = self.chosen.accumulate, 0, 1
+        while self.fits(memory, batch=high * pieces):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.fits(memory, batch=middle * pieces) else (low, middle)
+        return low * pieces
+
+    def pieces(self, memory: int) -> int | None:
+        """The fewest equal pieces in which the batch fits; None where there is no such number."""
+        batch = self.chosen.batch_size
+        counts = (count for count in range(2, min(batch, _MOST_PIECES) + 1) if batch % count == 0)
+        return next((count for count in counts if self.fits(memory, pieces=count)), None)
+
+    def _need(self, chosen: Options) -> Need:
+        held = 0 if self.workers == 1 or chosen.kvstore == "none" else self._held(chosen)
+        return need(self.architecture, self.image_bytes, chosen.engine, held=held, workers=self.workers)
+
+    def _held(self, chosen: Options) -> int:
+        """Values of other workers: their gradients, or factors of them in the place of dense layers' gradients."""
+        layers = factored(self.architecture, chosen, self.workers)
+        rows = sum(chosen.batch_size * self.workers * (layer.inputs + layer.units) for layer in layers)
+        return self.architecture.parameters() - sum(layer.size for layer in layers) + rows
+
+
 def check(architecture: Architecture, dataset: Dataset, chosen: Options, environment: Mapping[str, str]) -> None:
     """Raise ProgramError where the environment says that the node has less memory than the worker is going to need."""
     memory = int(environment.get(wire.MEMORY_BYTES) or 0)
-    if not memory:
+    demand = Demand(architecture, dataset.nbytes, chosen, int(environment.get(wire.WORLD_SIZE) or 1))
+    if not memory or demand.fits(memory):
         return
-    workers = int(environment.get(wire.WORLD_SIZE) or 1)
-    held = _held(architecture, chosen, workers) if workers > 1 and chosen.kvstore != "none" else 0
-    found = need(architecture, dataset, chosen.engine, held=held, workers=workers)
-    most = found.most(memory)
-    images = -(-chosen.batch_size // chosen.accumulate)
-    if images <= most:
-        return
-    where = environment.get(wire.NODE, "this node")
-    remedy = "choose a smaller model, fewer images (--limit), or nodes with more memory"
-    if most:
-        pieces = next(count for count in range(1, chosen.batch_size + 1) if chosen.batch_size <= count * most)
-        while chosen.batch_size % pieces:
-            pieces += 1
-        remedy = f"use --batch-size {most} or less, or compute the batch in pieces: --accumulate {pieces}"
+    largest, pieces = demand.largest(memory), demand.pieces(memory)
+    ways = [f"use --batch-size {largest} or less"] if largest else []
+    ways += [f"compute the batch in pieces: --accumulate {pieces}"] if pieces else []
     raise ProgramError(
-        f"{chosen.model} with {images} images at once needs about {found.of(images) // _MEGABYTE} MB with"
-        f" {chosen.engine}, and {where} has {memory // _MEGABYTE} MB",
-        remedy,
+        f"{demand.words}, and {environment.get(wire.NODE, 'this node')} has {memory // _MEGABYTE} MB",
+        ", or ".join(ways) or "choose a smaller model, fewer images (--limit), or nodes with more memory",
     )
-
-
-def _held(architecture: Architecture, chosen: Options, workers: int) -> int:
-    """Values of other workers: their gradients, or factors of them in the place of dense layers' gradients."""
-    images = chosen.batch_size * workers
-    how = str(chosen.own.get("dense_gradients") or dense.SUM) if chosen.accumulate == 1 else dense.SUM
-    plain = chosen.kvstore == "allreduce" and chosen.synchronise_every == 1 and chosen.rule in (None, "sgd")
-    factored = dense.chosen(architecture.dense_layers(), workers, images, how) if plain else []
-    rows = sum(images * (layer.inputs + layer.units) for layer in factored)
-    return architecture.parameters() - sum(layer.size for layer in factored) + rows

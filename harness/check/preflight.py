@@ -18,10 +18,12 @@ from harness.check.findings import (
     shared_machines,
     unlike_runtimes,
 )
+from harness.check.memory import require_memory
 from harness.contract import wire
 from harness.contract.json_line import Json
 from harness.errors import BadInputError, NodeError
 from harness.experiment.plan import Trial
+from harness.launch.placement import Placement
 from harness.nodes.agent import Code
 from harness.nodes.inventory import Cluster, Node
 from harness.nodes.session import Session, on_all
@@ -109,7 +111,7 @@ def examine(
     nodes: Sequence[Node],
     spare: Sequence[Node],
     code: Code,
-    trials: Sequence[Trial],
+    placements: Sequence[Placement],
     cluster: Cluster,
     run: str | None = None,
 ) -> tuple[Preflight, list[Node]]:
@@ -117,8 +119,10 @@ def examine(
 
     Raises BadInputError unless each of `nodes` can run every trial that is placed on it.
     """
+    trials = [placement.trial for placement in placements]
     preflight = probe_nodes(session, nodes, code)
     require(preflight, trials, cluster, run)
+    require_memory(placements, preflight.completed)
     if not spare:
         return preflight, []
     return preflight, fit_nodes(probe_nodes(session, spare, code), trials, cluster, preflight.probed)

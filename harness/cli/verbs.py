@@ -57,6 +57,9 @@ SECTIONS = {
         "predict": Verb(
             "results.predict", "Predict other cluster sizes, links and batches from a run's measured trials."
         ),
+        "advise": Verb(
+            "results.advise", "Say which way to train a model together is quickest on some nodes, before anything runs."
+        ),
         "pack": Verb(
             "results.pack",
             "Pack a run into one archive with everything to read it later: tables, manifest, report, experiment, columns.",

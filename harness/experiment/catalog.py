@@ -74,6 +74,8 @@ def read_program(path: Path) -> Program:
         raise BadInputError(
             f"{path}: command: there is no file {found.path}", "name the program's file, beside this one"
         )
+    if found.estimator and not _is_file(found.estimator):
+        raise BadInputError(f"{path}: estimates: there is no file {found.estimator}", "name a file, or leave it out")
     return found
 
 
@@ -121,3 +123,10 @@ def _below(place: Path, name: str) -> Program | None:
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
     return [each for each in value.values() if isinstance(each, dict)] if isinstance(value, dict) else []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False

@@ -103,6 +103,11 @@ class Program(BaseModel):
     """Parameters that what is learnt depends on, and how long a step takes does not."""
     alone: dict[str, Value] = {}
     control: dict[str, Value] = {}
+    estimates: str | None = None
+    """A file, relative to the description's, that is asked on the controller what a trial needs and moves before it starts."""
+    strategies: dict[str, dict[str, Value]] = {}
+    """Ways to train together that `harness advise` compares: by what each is called, parameters with values. A name may hold a
+    parameter's value, in braces."""
     dashboard: str | None = None
     """The parameter, true or false, that has it serve a dashboard on the loopback address of a node."""
     files: dict[str, LeftFile] = {}
@@ -130,7 +135,7 @@ class Program(BaseModel):
                 raise ValueError(f"roles.{name}.count: parameter '{role.count}' is no whole number")
         if self.dashboard and (known or {})[self.dashboard].type != "bool":
             raise ValueError(f"dashboard: parameter '{self.dashboard}' is not true or false")
-        for where, values in (("alone", self.alone), ("control", self.control)):
+        for where, values in self._settings().items():
             for name, value in values.items():
                 try:
                     (known or {})[name].checked(value)
@@ -155,12 +160,17 @@ class Program(BaseModel):
             if twin := next((other for other in self.roles if re.fullmatch(rf"{role}[0-9]+", other)), None):
                 raise ValueError(f"roles.{twin}: ranks of {role} may have this name; give the role another one")
 
+    def _settings(self) -> dict[str, dict[str, Value]]:
+        """The parameters with values that the description has, by where."""
+        strategies = {f"strategies.{name}": values for name, values in self.strategies.items()}
+        return {"alone": self.alone, "control": self.control, **strategies}
+
     def _references(self) -> dict[str, list[str]]:
         """The names of parameters that the description uses, by where it does."""
         parts = ("batch", "epochs", "dataset", "seed", "limit")
         found = {part: [name] for part in parts if (name := getattr(self, part)) is not None}
         found |= {"subject": list(self.subject), "untimed": list(self.untimed)}
-        found |= {"alone": list(self.alone), "control": list(self.control)}
+        found |= {where: list(values) for where, values in self._settings().items()}
         found["dashboard"] = [self.dashboard] if self.dashboard else []
         found |= {f"files.{name}": list(left.when) for name, left in self.files.items()}
         for name, role in self.roles.items():
@@ -185,6 +195,11 @@ class Program(BaseModel):
     def path(self) -> Path:
         """The program's file."""
         return self._directory / self.command
+
+    @property
+    def estimator(self) -> Path | None:
+        """The file that says what a trial needs; None where there is none."""
+        return self._directory / self.estimates if self.estimates else None
 
     def at(self, name: str, directory: Path) -> Program:
         """The same description, of the program of this name in this directory."""

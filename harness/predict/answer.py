@@ -32,7 +32,7 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     data = load_run(paths)
     analysis = analyse_run(data)
     link = _link_of(analysis, question)
-    fitted, too_small = _enough(measured_series(analysis, data.trials, data.epochs), paths)
+    fitted, too_small = enough_sizes(measured_series(analysis, data.trials, data.epochs), paths)
     mixed = bool(data.manifest.get("rates"))  # asked for by a run whose nodes differ
     forecasts = [forecast(each, link, question, mixed=mixed) for each in fitted]
     if question.link_bits_per_second and all(one.fit.link_bits_per_second is None for one in forecasts):
@@ -62,7 +62,7 @@ def _link_of(analysis: Analysis, question: Question) -> float | None:
     return None
 
 
-def _enough(series: tuple[Measured, ...], paths: RunPaths) -> tuple[list[Measured], list[Measured]]:
+def enough_sizes(series: tuple[Measured, ...], paths: RunPaths) -> tuple[list[Measured], list[Measured]]:
     """The series with at least two cluster sizes, and the others; raises BadInputError where there is none of the first."""
     fitted = [each for each in series if len(each.sizes) > 1]
     if not fitted:

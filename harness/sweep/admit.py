@@ -43,7 +43,7 @@ class Admitted:
 def admit(session: Session, prepared: Prepared) -> Admitted:
     """Bring the agent to the nodes and look at them. Raises BadInputError, and nothing was started, where one is not fit."""
     preflight, spare = examine(
-        session, prepared.nodes, prepared.spare, prepared.code.agent, prepared.trials, prepared.cluster,
+        session, prepared.nodes, prepared.spare, prepared.code.agent, prepared.placements, prepared.cluster,
         run=prepared.earlier.paths.root.name if prepared.earlier else None,
     )  # fmt: skip
     warnings = [f"{finding.node}: {finding.detail}" for finding in warnings_of(preflight)]

@@ -1,15 +1,16 @@
-"""From an experiment to what a run of it needs: trials, where they go, and whether an earlier run is the same. Pure."""
+"""From an experiment to what its run needs: trials, where they go, and whether an earlier run is the same. Asks no node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.check.memory import placed_within_memory
 from harness.errors import BadInputError
 from harness.experiment.declaration import Experiment
 from harness.experiment.plan import Trial, expand
 from harness.experiment.rates import Rates
 from harness.launch.code import ProgramCode
-from harness.launch.placement import place_trial
+from harness.launch.placement import Placement
 from harness.nodes.inventory import Cluster, Node
 from harness.results.earlier_run import EarlierRun, differences
 from harness.sweep.options import RunOptions
@@ -24,7 +25,9 @@ class Prepared:
     options: RunOptions
     code: ProgramCode
     trials: tuple[Trial, ...]
-    """All of them, in the order in which they run; each was placed once to see that it can be."""
+    """All of them, in the order in which they run."""
+    placements: tuple[Placement, ...]
+    """Each placed once, to see that it can be."""
     nodes: tuple[Node, ...]
     """Those that the trials are placed on."""
     spare: tuple[Node, ...]
@@ -46,12 +49,12 @@ def prepare(
 ) -> Prepared:
     """Expand an experiment, place its trials, and compare it with the run to resume; `code` is what the nodes will be sent.
 
-    Raises BadInputError where the cluster's size, the rates or the earlier run do not fit.
+    Raises BadInputError where the cluster's size, its nodes' memory, the rates or the earlier run do not fit.
     """
     trials = tuple(expand(experiment))
     used = dict.fromkeys(cluster.first(max(trial.nodes for trial in trials)))
-    for trial in trials:
-        placement = place_trial(trial, cluster.first(trial.nodes), cluster.port, code.sent, "", rates, cluster)
+    placements = placed_within_memory(trials, cluster, code.sent, rates)
+    for placement in placements:
         used |= dict.fromkeys(placement.nodes)
     nodes = tuple(used)
     spare = tuple(node for node in cluster.nodes if node not in used) if options.policy.retries else ()
@@ -62,4 +65,4 @@ def prepare(
             f"{earlier.paths.root} ran another experiment; changed: {'; '.join(changed)}",
             "give the same file, options and programs as then, or start a new run",
         )
-    return Prepared(experiment, cluster, options, code, trials, nodes, spare, rates, earlier)
+    return Prepared(experiment, cluster, options, code, trials, placements, nodes, spare, rates, earlier)

@@ -22,6 +22,7 @@ PACKAGES = (
     "harness/analysis",
     "harness/contract",
     "harness/predict",
+    "harness/advise",
     "harness/report",
     "harness/display",
     "harness/export",

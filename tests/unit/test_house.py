@@ -14,7 +14,7 @@ from harness.paths import REPOSITORY
 
 PACKAGES = (
     "contract", "system", "boards", "nodes", "experiment", "launch", "check", "results", "energy", "sweep", "analysis",
-    "display", "report", "export", "predict", "live", "virtual", "images", "cli",
+    "display", "report", "export", "predict", "live", "virtual", "advise", "images", "cli",
 )  # fmt: skip
 """The lowest first: each imports only those before it, and the modules beside the packages."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,8 @@ class Entry:
     """Their names on a node, where the entry says them."""
     options: Mapping[str, Any]
     """Everything else that the entry says; a reader may ask for it."""
+    counts: tuple[int, int] | None = None
+    """Images for training and for validation, where the entry says them."""
 
     def directory(self, data_directory: Path) -> Path:
         """Where its files are."""
@@ -90,5 +92,14 @@ def _entry(name: str, value: object, path: Path) -> Entry:
         raise wrong(f"deviation: {value.get('deviation')} is no positive number")
     return Entry(
         name, value["reader"], bool(value.get("embedded")), (sizes[0], sizes[1], sizes[2]), value["classes"],
-        float(value["deviation"]), tuple(value.get("files") or ()), value,
+        float(value["deviation"]), tuple(value.get("files") or ()), value, _counts(value.get("counts"), wrong),
     )  # fmt: skip
+
+
+def _counts(value: object, wrong: Callable[[str], ProgramError]) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    train, validation = (value.get(key) if isinstance(value, dict) else None for key in (TRAIN, VALIDATION))
+    if not isinstance(train, int) or not isinstance(validation, int) or min(train, validation) < 1:
+        raise wrong(f"counts: {value} are no whole numbers of at least 1, {TRAIN} and {VALIDATION}")
+    return train, validation

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 
 from .layers import Convolution, Dense, Layer, LayerError, Shape
-from .weights import GLOROT, ArraySpec, Weights, first_values
+from .weights import GLOROT, WEIGHT, ArraySpec, Weights, first_values
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,15 @@ class Architecture:
     def outputs(self) -> list[int]:
         """How many values each layer makes of one image, in forward order; without those that change values in place."""
         return [math.prod(placed.after) for placed in self.every() if not placed.layer.in_place]
+
+    def operations(self) -> int:
+        """Multiply-adds of one image's forward pass, of convolutions and dense layers: all else is little beside them."""
+        return sum(
+            array.size * math.prod(placed.after[1:])
+            for placed in self.every()
+            for array in placed.layer.arrays(placed.name, placed.before)
+            if array.kind == WEIGHT
+        )
 
     def first_weights(self, seed: int) -> dict[str, Weights]:
         """First values of every trained array by name, in forward order; biases are zero.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Description:
     parameters: tuple[Parameter, ...]
 
 
+@cache
 def described(command: str) -> Description:
     """The description beside a program of `experiments/programs`."""
     return read_description(PROGRAMS / Path(command).with_suffix(".program.yaml"))

@@ -8,12 +8,13 @@ from typing import Any
 
 from rich.table import Table
 
+from harness.check.memory import placed_within_memory
 from harness.console import out
 from harness.experiment.declaration import Experiment
-from harness.experiment.plan import Trial, expand
+from harness.experiment.plan import expand
 from harness.experiment.rates import Rates
 from harness.launch.code import code_of
-from harness.launch.placement import place_trial
+from harness.launch.placement import Placement
 from harness.nodes.inventory import Cluster
 
 
@@ -21,18 +22,7 @@ def print_plan(declared: Experiment, cluster: Cluster, rates: Rates | None, *, a
     """Print the trials and where each rank goes. Raises BadInputError for what a sweep would refuse before it starts."""
     trials = expand(declared)
     code = code_of(declared.programs().values()).sent
-
-    def placed(trial: Trial) -> dict[str, Any]:
-        placement = place_trial(trial, cluster.first(trial.nodes), cluster.port, code, "", rates, cluster)
-        return {
-            "trial": trial.id,
-            "parameters": dict(trial.parameters),
-            "ranks": {node.name: [rank.name for rank in placement.on(node)] for node in placement.nodes},
-            "batch_sizes": list(placement.batch_sizes),
-            "command": list(placement.finishing[0].command),
-        }
-
-    plans = [placed(trial) for trial in trials]
+    plans = [_as_json(placement) for placement in placed_within_memory(trials, cluster, code, rates)]
     if as_json:
         sys.stdout.write(json.dumps(plans, indent=2) + "\n")
         return
@@ -48,3 +38,13 @@ def print_plan(declared: Experiment, cluster: Cluster, rates: Rates | None, *, a
         ranks = "; ".join(f"{node}: {' '.join(names)}" for node, names in each["ranks"].items())
         table.add_row(each["trial"], ranks, *([" ".join(map(str, each["batch_sizes"])) or "even"] if rates else []))
     out.print(table)
+
+
+def _as_json(placement: Placement) -> dict[str, Any]:
+    return {
+        "trial": placement.trial.id,
+        "parameters": dict(placement.trial.parameters),
+        "ranks": {node.name: [rank.name for rank in placement.on(node)] for node in placement.nodes},
+        "batch_sizes": list(placement.batch_sizes),
+        "command": list(placement.finishing[0].command),
+    }

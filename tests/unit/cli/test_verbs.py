@@ -107,6 +107,9 @@ def test_the_version_is_printed_wherever_the_option_stands() -> None:
         ["cluster", "up", "--cpu", "inf"],
         ["predict", "run", "--batch-size", "0"],
         ["predict", "run", "--threshold", "2"],
+        ["advise", "lenet5", "mnist", "-n", "0"],
+        ["advise", "lenet5", "mnist", "-n", "65"],
+        ["advise", "lenet5", "mnist", "--batch-size", "0"],
         ["report", "run", "--target", "0.97"],
     ],
 )
@@ -141,6 +144,24 @@ def test_sizes_that_were_asked_for_and_sizes_none_of_which_fits_are_an_error(inv
     for arguments in (["scaling", "-n", "1-3"], ["own"]):
         done = harness("plan", *arguments, "-i", inventory, cwd=tmp_path)
         assert (done.returncode, "nodes asked for, but" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_trial_that_does_not_fit_a_node_s_memory_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    hosts = HOSTS.replace("node_root: %s", "node_root: %s, node_memory: 512MiB")
+    path.write_text(hosts % (tmp_path / "node"), encoding="utf-8")
+    asked = ["quickstart", "-i", path, "-n", "1,2", "--set", "model=alexnet_32", "--set", "dataset=patches"]
+    asked += ["--set", "kvstore=allreduce"]
+    for verb in (["plan"], ["sweep", "--dry-run"], ["sweep", "-o", tmp_path / "results"]):
+        done = harness(*verb, *asked, "--set", "batch_size=1024", cwd=tmp_path)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "alexnet_32 with 1024 images at once needs about" in done.stderr
+        assert "local-1 has 536 MB" in done.stderr
+        assert "--set batch_size=" in done.stderr
+    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "node").exists()
+    fits = harness("plan", *asked[:5], "--set", "batch_size=1024", cwd=tmp_path)  # a smaller model
+    assert fits.returncode == 0, fits.stderr
 
 
 def test_a_framework_without_servers_and_an_unknown_one_are_refused(inventory: Path, tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def test_choices_may_be_the_modules_of_a_directory(tmp_path: Path) -> None:
         (("batch: size", "batch: size\nbatch: size"), r"key 'batch' is there twice"),
         (("batch: size", "batch: size\ndashboard: size"), r"dashboard: parameter 'size' is not true or false"),
         (("batch: size", "batch: size\ndashboard: lights"), r"dashboard: 'lights' is no parameter of this program"),
+        (("batch: size", "batch: size\nestimates: need.py"), r"estimates: there is no file .*need.py"),
+        (("batch: size", 'batch: size\nestimates: "a\\0b"'), r"estimates: there is no file"),
+        (("batch: size", "batch: size\nstrategies: {a: {speed: 1}}"), r"strategies.a: 'speed' is no parameter of this"),
+        (("batch: size", "batch: size\nstrategies: {a: {mode: aloof}}"), r"strategies.a.mode: 'aloof' is not allowed"),
         (
             ("batch: size", "batch: size\nfiles: {trial.json: {role: boss}}"),
             r"files: 'trial.json' must be a plain name",

@@ -41,6 +41,8 @@ def test_every_entry_of_the_file_is_sound() -> None:
         ("classes", 0, "classes: 0 is no whole number"),
         ("deviation", None, "deviation: None is no positive number"),
         ("images", 28, "images: {height, width, channels} is missing"),
+        ("counts", {"train": 5}, "counts: {'train': 5} are no whole numbers of at least 1, train and validation"),
+        ("counts", {"train": 5, "validation": 0}, "are no whole numbers of at least 1"),
         ("images", {"height": 28, "width": 28}, "channels: None is no whole number"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from training import datasets, models, options, program
 from training.errors import ProgramError
-from training.memory import Need, check, in_pieces, need, validation_batch
+from training.memory import Demand, Need, check, in_pieces, need, validation_batch
 
 MIB = 1 << 20
 
@@ -30,7 +30,7 @@ def test_a_need_grows_with_the_images_that_are_computed_at_once() -> None:
 
 def test_larger_models_and_batches_and_other_engines_need_more(patches: datasets.Dataset) -> None:
     def of(model: str, engine: str = "mxnet", *, held: int = 0) -> Need:
-        return need(models.load(model, 10), patches, engine, held=held)
+        return need(models.load(model, 10), patches.nbytes, engine, held=held)
 
     assert of("resnet20").fixed < of("vgg11").fixed < of("alexnet_32").fixed
     assert of("resnet20").an_image > of("squeezenet_32").an_image
@@ -94,3 +94,38 @@ def test_pieces_are_equally_large() -> None:
 def test_validation_takes_fewer_images_where_layers_are_large() -> None:
     assert validation_batch(models.load("lenet5", 10)) == 256
     assert 1 <= validation_batch(models.load("resnet18", 10)) < 16
+
+
+def test_the_largest_batch_and_the_fewest_pieces_are_exact(patches: datasets.Dataset) -> None:
+    memory = 1 << 30
+    for arguments in (["--kvstore=none"], ["--kvstore=allreduce"], ["--kvstore=allreduce", "--accumulate=2"]):
+        chosen = ask("--model=alexnet_32", "--batch-size=4096", *arguments)
+        demand = Demand(models.load("alexnet_32", 10), patches.nbytes, chosen, workers=4)
+        largest, step = demand.largest(memory), chosen.accumulate
+        assert largest % step == 0
+        assert demand.fits(memory, batch=largest)
+        assert not demand.fits(memory, batch=largest + step)
+        pieces = demand.pieces(memory)
+        assert pieces
+        assert 4096 % pieces == 0
+        assert demand.fits(memory, pieces=pieces)
+
+
+def test_the_images_of_a_data_set_take_as_much_as_its_entry_says() -> None:
+    for name, model in (("digits", "lenet5"), ("patches", "resnet20"), ("patches", "resnet18")):
+        entry, architecture = datasets.named(name), models.load(model, 10)
+        loaded = datasets.load(name, Path("unused"), 1000).holding_out(100)
+        assert entry.counts
+        form = datasets.Form(*entry.counts, entry.images[0], entry.images[2])
+        assert form == datasets.load(name, Path("unused")).form
+        kept = loaded.fitted(architecture.side, architecture.channels)
+        assert form.cut(1000, 100).nbytes(architecture.side, architecture.channels) == kept.nbytes
+
+
+def test_colours_and_sizes_that_do_not_fit_are_refused_before_anything_is_read() -> None:
+    form = datasets.Form(100, 10, 8, 1)
+    with pytest.raises(ProgramError, match="channels: 1, the model takes: 3"):
+        form.nbytes(32, 3)
+    with pytest.raises(ProgramError, match="do not fit the model's 9x9"):
+        form.nbytes(9, 1)
+    assert form.cut(5, 9) == datasets.Form(0, 9, 8, 1)

@@ -21,9 +21,14 @@ AUTO, SUM, FACTORS = "auto", "sum", "factors"
 _BYTES = 4  # of a float32
 
 
+def shard_bytes(values: int, workers: int, width: float = _BYTES) -> float:
+    """What a worker sends a step of values of so many bytes each, added up and told in even shards."""
+    return 2 * (workers - 1) / workers * values * width
+
+
 def sum_bytes(layer: DenseLayer, workers: int) -> float:
     """What a worker sends a step where the gradient is added up in even shards."""
-    return 2 * (workers - 1) / workers * layer.size * _BYTES
+    return shard_bytes(layer.size, workers)
 
 
 def factor_bytes(layer: DenseLayer, workers: int, images: int) -> float:

@@ -41,6 +41,15 @@ class Cadence:
         """Whether they meet in every step."""
         return self._every == 1
 
+    def meetings(self, steps: int, epochs: int) -> float:
+        """How often they meet in an epoch of so many steps, on average over a run of so many epochs."""
+        if self._every is None:
+            return 1.0 if self.at_epochs else 1 / epochs
+        if self.at_epochs:
+            return float(-(-steps // self._every))
+        always = min(self._always_for, steps * epochs)
+        return (always - (always - steps * epochs) // self._every) / epochs
+
     def advance(self) -> bool:
         """Count a step; whether the workers meet in it."""
         self._steps += 1

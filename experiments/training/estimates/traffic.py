@@ -1,0 +1,111 @@
+"""What the workers send, from the model and the parameters: exact, up to messages' headers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..kvstores.allreduce import dense
+from ..kvstores.parameter_server.server_shards import even_bound, in_key_order, server_loads
+from ..kvstores.registration import BFLOAT16, FLOAT32, TWO_BIT
+from ..models import Architecture, DenseLayer
+from ..rules import RULES, Rule, cadence_of
+from ..rules.average import Average
+from ..rules.sgd import Sgd
+
+if TYPE_CHECKING:
+    from ..options import Options
+
+_NONE, _ALLREDUCE, _SYNCHRONOUS, _ASYNCHRONOUS = "none", "allreduce", "dist_sync", "dist_async"
+_TORCH = "torch"
+_FLOAT = 4
+_WIDTHS = {FLOAT32: 4.0, BFLOAT16: 2.0, TWO_BIT: 0.25}
+"""Bytes of a value on its way to where it is added up, by `--wire`."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the workers of a trial move."""
+
+    meetings: float
+    """In an epoch, on average; in every step, where there are as many as steps."""
+    sent_bytes: float
+    """In a meeting, by the node that sends most, or receives where that is more."""
+    phased_bytes: float
+    """Of them those that pass one link one after the other: what goes out before anything can come back, and what comes
+    back."""
+    hides: bool
+    """Whether they travel while the workers compute."""
+    exact: bool
+    """Whether a step is that of one worker with all the batches."""
+    one_model: bool
+    """Whether one model comes of it."""
+
+
+ALONE = Traffic(0.0, 0.0, 0.0, hides=False, exact=True, one_model=True)
+APART = Traffic(0.0, 0.0, 0.0, hides=False, exact=False, one_model=False)
+
+
+def traffic(
+    architecture: Architecture, chosen: Options, *, workers: int, servers: int | None, steps: int
+) -> Traffic | None:
+    """What so many workers move in epochs of so many steps; None for a store or a rule of which it is not known.
+
+    `servers` is None where there is one on every node. Raises ProgramError where the parameters contradict each other.
+    """
+    if workers == 1:
+        return ALONE
+    if chosen.kvstore == _NONE:
+        return APART
+    if chosen.kvstore == _ALLREDUCE:
+        return _among_workers(architecture, chosen, workers, steps)
+    if chosen.kvstore in (_SYNCHRONOUS, _ASYNCHRONOUS) and chosen.rule is None:
+        return _over_servers(architecture, chosen, workers, servers or workers, steps)
+    return None
+
+
+def factored(architecture: Architecture, chosen: Options, workers: int) -> list[DenseLayer]:
+    """The dense layers whose gradients travel as factors. Raises ProgramError where the parameters contradict each other."""
+    how = str(chosen.own.get("dense_gradients") or dense.AUTO)
+    if how == dense.AUTO and chosen.engine == _TORCH and chosen.rule is None:
+        how = dense.SUM  # by DistributedDataParallel
+    sums = chosen.kvstore == _ALLREDUCE and chosen.accumulate == 1 and chosen.wire == FLOAT32
+    if not sums or not cadence_of(chosen.own, chosen.synchronise_every).always or _rule(chosen).offer is not Sgd.offer:
+        return []
+    return dense.chosen(architecture.dense_layers(), workers, chosen.batch_size * workers, how)
+
+
+def _rule(chosen: Options) -> type[Rule]:
+    """As the store allreduce chooses it."""
+    always = cadence_of(chosen.own, chosen.synchronise_every).always
+    return RULES[chosen.rule or (Sgd if always else Average).name]
+
+
+def _among_workers(architecture: Architecture, chosen: Options, workers: int, steps: int) -> Traffic:
+    """Sums in even shards, each worker sending all but its own, twice; and factors, which everybody sends to everybody."""
+    cadence, rule = cadence_of(chosen.own, chosen.synchronise_every), _rule(chosen)
+    layers = factored(architecture, chosen, workers)
+    summed = architecture.parameters() - sum(layer.size for layer in layers)
+    sent = dense.shard_bytes(summed, workers, _WIDTHS[chosen.wire])
+    sent += sum(dense.factor_bytes(layer, workers, chosen.batch_size * workers) for layer in layers)
+    exact = cadence.always and rule is Sgd and chosen.wire == FLOAT32
+    return Traffic(
+        cadence.meetings(steps, chosen.epochs), sent, sent, hides=cadence.always, exact=exact, one_model=True
+    )
+
+
+def _over_servers(architecture: Architecture, chosen: Options, workers: int, servers: int, steps: int) -> Traffic:
+    """Gradients to the servers, and values from them; a worker's part on its own node's server passes no link."""
+    sizes, values = architecture.sizes(), architecture.parameters()
+    loads = server_loads(in_key_order(sizes), servers, even_bound(sizes, servers))
+    if servers < workers:
+        loads.append(0)  # a node without a server
+    push = _WIDTHS[chosen.wire]
+    given = [values - load for load in loads]
+    taken = [load * (workers - 1) for load in loads]
+    sent = max(
+        max(out * push + back * _FLOAT, back * push + out * _FLOAT) for out, back in zip(given, taken, strict=True)
+    )
+    phase = max(*given, *taken)
+    exact = chosen.kvstore == _SYNCHRONOUS and chosen.wire == FLOAT32
+    return Traffic(float(steps), sent, phase * (push + _FLOAT), hides=True, exact=exact, one_model=True)

@@ -1,0 +1,107 @@
+"""What a program says of a trial before it starts: the file that its description names is asked, here on the controller."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from harness.contract.json_line import parse_json
+from harness.errors import BadInputError
+from harness.experiment.parameter import Value
+from harness.system.commands import run
+
+LIMIT_SECONDS = 60.0
+_REMEDY = "docs/reference/programs.md says what it is asked and answers"
+
+_TOLD = ConfigDict(frozen=True, allow_inf_nan=False)
+Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A trial with these arguments and so many ranks of each role, on nodes with so much memory (None: unknown)."""
+
+    arguments: tuple[str, ...]
+    ranks: Mapping[str, int]
+    memory_bytes: int | None = None
+
+
+class Memory(BaseModel):
+    """What one of its workers needs of its node's memory."""
+
+    model_config = _TOLD
+
+    text: str
+    """The need in words."""
+    nbytes: Count
+    fits: bool
+    instead: tuple[dict[str, Value], ...] = ()
+    """Where it does not fit, parameters each of which makes it fit."""
+
+
+class Traffic(BaseModel):
+    """What its workers send each other."""
+
+    model_config = _TOLD
+
+    meetings: Amount
+    """In an epoch, on average."""
+    sent_bytes: Amount
+    """In a meeting, by the node that sends most, or receives where that is more."""
+    phased_bytes: Amount
+    """Of them those that pass one link one after the other."""
+    hides: bool
+    """Whether they travel while the workers compute."""
+    exact: bool
+    """Whether a step is that of one worker with all the batches."""
+    one_model: bool
+    """Whether one model comes of it."""
+
+
+class Estimate(BaseModel):
+    """What a program says of a trial; None of what it does not know."""
+
+    model_config = _TOLD
+
+    memory: Memory | None = None
+    traffic: Traffic | None = None
+    steps: Count | None = None
+    """In an epoch."""
+    operations: Amount | None = None
+    """For one image, multiply-adds of the forward pass."""
+    parameters: Count | None = None
+    """Trained values."""
+    fault: str = ""
+    """Why there is no estimate: the trial would end with it."""
+    remedy: str = ""
+
+
+_ANSWERS = TypeAdapter(list[Estimate])
+
+
+def estimates(estimator: Path, questions: Sequence[Question]) -> list[Estimate]:
+    """The answers of an estimator, in the order of the questions.
+
+    Raises BadInputError where it fails, takes longer than LIMIT_SECONDS, or answers what no estimates are.
+    """
+    if not questions:
+        return []
+    text = json.dumps([asdict(question) for question in questions]).encode()
+    said = run(
+        [sys.executable, estimator], limit_seconds=LIMIT_SECONDS, error=BadInputError, remedy=_REMEDY, stdin=text
+    )
+    try:
+        answers = _ANSWERS.validate_python(parse_json(said))
+    except (ValueError, ValidationError) as error:
+        first = str(error).splitlines()[0][:200]
+        raise BadInputError(f"{estimator} answers what no estimates are: {first}", _REMEDY) from None
+    if len(answers) != len(questions):
+        raise BadInputError(f"{estimator} was asked {len(questions)} questions, and answers {len(answers)}", _REMEDY)
+    return answers

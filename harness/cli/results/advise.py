@@ -1,0 +1,140 @@
+"""The verb `advise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.group import verb_app
+from harness.cli.inputs import find_inventory
+from harness.cli.options import AsJson, Settings
+from harness.errors import BadInputError
+from harness.experiment.catalog import find_program
+from harness.experiment.declaration import Experiment, validate
+from harness.experiment.overrides import with_overrides
+from harness.experiment.parameter import Value
+from harness.experiment.program import Program
+from harness.nodes.inventory import Node
+from harness.nodes.read_inventory import load_cluster
+from harness.units import bits_per_second
+
+app = verb_app()
+
+MOST_NODES = 64
+
+
+@app.command()
+def advise(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="What is trained.", show_default=False)],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="What it is trained on.", show_default=False)],
+    inventory: Annotated[
+        Path | None,
+        typer.Option(
+            "-i",
+            "--inventory",
+            help="Nodes as in this inventory, with their memory and profiles; none is contacted.",
+            envvar="HARNESS_INVENTORY",
+            show_default="as many nodes as --nodes says, all alike",
+        ),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--nodes",
+            "-n",
+            metavar="N",
+            min=1,
+            max=MOST_NODES,
+            help="How many nodes at most.",
+            show_default="all of the inventory, else 4",
+        ),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            "--link", help="Rate of each node's link, e.g. 100mbit.", show_default="the virtual cluster's, else 100mbit"
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            help="Speed of the nodes, as for `cluster up`: a board's name, or a file with its measured rate.",
+            show_default="the run's or the inventory's, else pi3",
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Memory of each node.", show_default="the inventory's, else 1GiB")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="A worker's images of a step.", show_default="the program's"),
+    ] = None,
+    settings: Settings = None,
+    rates: Annotated[
+        Path | None,
+        typer.Option(
+            "--rates", metavar="RATES", help="Measured rates of the nodes: a run of `benchmark`, or its rates.csv."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="Take the costs that `predict` fits to this run, not stated ones."),
+    ] = None,
+    measured_link: Annotated[
+        str | None,
+        typer.Option(
+            "--measured-link", help="Rate of the link that RUN was measured on.", show_default="the manifest's"
+        ),
+    ] = None,
+    program: Annotated[
+        str,
+        typer.Option("--program", help="The program that declares the strategies; one here, or one that comes along."),
+    ] = "train.py",
+    as_json: AsJson = False,
+) -> None:
+    """Say which way to train a model together is quickest on some nodes, before anything runs.
+
+    It ranks the strategies that the program declares by the expected seconds of an epoch, with bytes and memory.
+    """
+    found = find_program(program, Path.cwd())
+    subject, values = _values(found, (model, dataset), batch_size, settings)
+    bits = float(bits_per_second(measured_link)) if measured_link else None
+    hosts: tuple[Node, ...] = ()
+    if inventory:
+        inventory = find_inventory(inventory)
+        hosts = load_cluster(inventory).nodes
+    # The libraries that fit take a second to load; most verbs need none of them.
+    from harness.advise.answer import answer  # noqa: PLC0415
+    from harness.advise.machines import Given  # noqa: PLC0415
+    from harness.advise.question import Question  # noqa: PLC0415
+
+    given = Given(nodes, link, profile, memory, rates, inventory, hosts)
+    answer(Question(found, subject, values, given, run, bits), as_json=as_json)
+
+
+def _values(
+    program: Program, words: tuple[str, str], batch: int | None, settings: list[str] | None
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The parameters that say what is trained, and all that are given."""
+    from harness.advise.strategies import checked_subject  # noqa: PLC0415
+
+    if len(program.subject) != len(words):
+        raise BadInputError(
+            f"{program.name} is not told by a model and a data set: its subject is {', '.join(program.subject) or 'nothing'}",
+            "name two parameters as `subject` in its description",
+        )
+    subject = checked_subject(program, words)
+    sized = {program.batch: batch} if program.batch and batch else {}
+    declared = validate(
+        {"name": "advice", "program": program.name, "parameters": {**subject, **sized}}, "advise", directory=Path.cwd()
+    )
+    return subject, _single(with_overrides(declared, settings=settings or ()))
+
+
+def _single(declared: Experiment) -> dict[str, Value]:
+    if several := list(declared.axes.parameters):
+        raise BadInputError(f"--set {several[0]}: advice is for one value of it", "give one value")
+    return dict(declared.parameters)
