@@ -25,8 +25,9 @@ MOST_FRACTION = 256
 # What nodes may use together; the rest is for the switch, the controller and this machine itself.
 USABLE_SHARE = 0.9
 MEASURED_MODEL, MEASURED_BATCH = "lenet5", 64
-# A training step of that took 8.0 ms of a core that did the convolutions at 15.0 GFLOP/s (MXNet 1.9.1).
-GFLOPS_OF_AN_IMAGE = 15.0 / (MEASURED_BATCH / 0.0080)
+# A training step of that takes 6.65 ms of a core that does the convolutions at 15.0 GFLOP/s: a virtual `pi3` trains 755 images
+# a second (docs/results, `none` and `allreduce` at one node).
+GFLOPS_OF_AN_IMAGE = 15.0 / (MEASURED_BATCH / 0.00665)
 RATES_FILE = "rates.csv"
 NO_LIMIT = "none"
 PROFILES = (*BOARDS, NO_LIMIT)

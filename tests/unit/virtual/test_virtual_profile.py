@@ -67,9 +67,9 @@ def test_a_quota_has_the_kernels_least_share_a_stretched_thread_has_not() -> Non
 class TestFile:
     def test_a_measured_rate_of_images_is_the_boards(self, tmp_path: Path) -> None:
         file = tmp_path / "mine.yaml"
-        file.write_text("description: my Pi\nimages_per_second: 800\n", encoding="utf-8")
+        file.write_text("description: my Pi\nimages_per_second: 755\n", encoding="utf-8")
         quota = profile.quota_of(str(file), 15.0, None)
-        assert quota.fraction == pytest.approx(0.1)
+        assert quota.fraction == pytest.approx(1.18 / 15.0, abs=0.0005)  # as a virtual pi3, which trains so many
         assert quota.board is not None
         assert quota.board.description == "my Pi"
         assert str(file) in quota.board.source
