@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from harness.console import err
+from harness.energy.metering import Metering, metering_of
 from harness.errors import BadInputError
 from harness.experiment.declaration import Experiment, load_experiment
 from harness.experiment.overrides import with_overrides
@@ -113,6 +114,11 @@ def find_cluster(inventory: Path | None, ask_become_pass: bool = False) -> Clust
     password = asked_password() if ask_become_pass else None
     cluster = load_cluster(found)
     return cluster.with_become_password(password) if password else cluster
+
+
+def find_metering(cluster: Cluster, meters: list[str] | None, idle_seconds: float, interval_seconds: float) -> Metering:
+    """Whose power is known: by the inventory, and by the meters that the command line names. Raises BadInputError."""
+    return metering_of(cluster, meters or (), idle_seconds, interval_seconds)
 
 
 def asked_password() -> str:

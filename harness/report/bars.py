@@ -66,7 +66,7 @@ def medians_lying(
 
     Args:
         axis: where to.
-        points: frame with the columns of `Analysis.points`, float64.
+        points: frame with the columns of `Analysis.points`, float64 (units as there).
         metric: the column of the medians, units as there; those of the intervals are named after it.
         colours: a colour a row.
         names: a name a row.

@@ -69,7 +69,7 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
     metering = options.metering.of_nodes({node.name for node in admitted.nodes}) if todo else Metering()
     with (
         Progress(err, todo, options.quiet, warnings, heading, prepared.cluster) as progress,
-        Sampling(metering, directory.paths.power, progress.warning) as power,
+        _power(metering, directory, progress) as power,
     ):
         if metering.waits_for_idle:
             progress.note(f"asking the power meters for {metering.idle_seconds:g} s what is drawn idle")
@@ -87,6 +87,10 @@ def _run_missing(session: Session, admitted: Admitted, directory: RunDirectory, 
             admitted.unfit,
             prepared.rates,
         ).run(todo)
+
+
+def _power(metering: Metering, directory: RunDirectory, progress: Progress) -> Sampling:
+    return Sampling(metering, directory.paths.power, progress.warning)
 
 
 def _manifest(admitted: Admitted, moment: datetime) -> dict[str, Any]:

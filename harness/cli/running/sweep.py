@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.group import verb_app
-from harness.cli.inputs import declared_experiment, find_cluster, sizes_that_fit
+from harness.cli.inputs import declared_experiment, find_cluster, find_metering, sizes_that_fit
 from harness.cli.options import (
     DEFAULT_EXPERIMENT,
     DEFAULT_IDLE_SECONDS,
@@ -46,7 +46,6 @@ from harness.cli.options import (
 from harness.cli.results.report import report_on
 from harness.cli.running.plan_table import print_plan
 from harness.cli.running.rates import with_rates
-from harness.energy.metering import metering_of
 from harness.errors import EXIT_TRIALS_FAILED, BadInputError
 from harness.experiment.overrides import with_dashboard
 from harness.launch.code import code_of
@@ -126,7 +125,7 @@ def sweep(
     if dashboard:
         declared = with_dashboard(declared)
     cluster = find_cluster(inventory, ask_become_pass)
-    metering = metering_of(cluster, power_meter or (), idle_seconds, power_seconds)
+    metering = find_metering(cluster, power_meter, idle_seconds, power_seconds)
     declared, rates = with_rates(batches_by_rate, sizes_that_fit(declared, cluster, nodes))
     if dry_run:
         print_plan(declared, cluster, rates, as_json=False)

@@ -20,7 +20,9 @@ KEYED = {"get", "number", "pop"}
 OTHER_MEANINGS = {
     # Words that are spelled like ours; by the beginning of the paths where that is so.
     # The receiver runs before anything of ours is on the node, so it imports nothing of ours.
-    "agent": ("experiments/agent/receive.py",),
+    "agent": ("experiments/agent/receive.py", "ansible/roles/node/"),
+    "probe": ("ansible/roles/node/",),  # Ansible runs it alone on a node
+    "tasks": ("ansible/readmes.py",),  # a directory of a role
     "code": ("experiments/agent/receive.py", "ansible/roles/node/"),
     "runtime": (
         "experiments/agent/receive.py",
@@ -42,9 +44,10 @@ OTHER_MEANINGS = {
     ),
     "HARNESS_RANK": ("harness/cli/running/launch.py",),  # help
     "checkpoint": ("harness/results/run_paths.py",),  # a directory of a run directory
-    "jobs": ("ansible/roles/node/",),
+    "jobs": ("ansible/roles/node/", "ansible/roles/backup/"),
     "trials": (
         "ansible/roles/node/",
+        "ansible/roles/backup/",
         "harness/results/",
         "harness/report/",
         "harness/analysis/",
@@ -58,6 +61,7 @@ OTHER_MEANINGS = {
         "experiments/training/rules/",  # a cadence
         "harness/report/",
         "harness/predict/",
+        "harness/export/",
         "harness/analysis/",
         "harness/launch/checkpoints.py",
         "experiments/training/checkpoint.py",
@@ -83,7 +87,7 @@ OTHER_MEANINGS = {
     "lease": ("experiments/agent/files.py",),  # names of files that only the agent knows
     "output": ("experiments/agent/files.py",),
     # The values of an inventory's variable, where it is read.
-    "process": ("harness/nodes/", "harness/launch/job.py"),
+    "process": ("harness/nodes/", "harness/launch/job.py", "ansible/roles/node/"),
     "systemd": ("harness/nodes/",),
 }
 
