@@ -244,17 +244,17 @@ def aggregate(numbers: pd.DataFrame) -> pd.DataFrame:
     """
     groups = numbers.groupby(["series", "nodes"])
     metrics = list(METRICS)
+    intervals = {key: _intervals(rows[metrics]) for key, rows in groups}
+    ends = [f"{name}_{end}" for name in metrics for end in ("low", "high")]
+    counts = groups.agg(trials=("trial", "count"), suspects=("suspect", "sum"), base_nodes=("base_nodes", "first"))
     parts = [
-        groups.agg(trials=("trial", "count"), suspects=("suspect", "sum"), base_nodes=("base_nodes", "first")),
+        counts,
         groups[metrics].median(),
         groups[metrics].min().add_suffix("_min"),
         groups[metrics].max().add_suffix("_max"),
-        pd.DataFrame({key: _intervals(rows[metrics]) for key, rows in groups}).T,
+        pd.DataFrame(intervals).T if intervals else pd.DataFrame(index=counts.index, columns=ends, dtype=np.float64),
     ]
-    found = pd.concat(parts, axis="columns") if len(numbers) else pd.concat(parts[:-1], axis="columns")
-    for name in metrics if numbers.empty else ():
-        found[f"{name}_low"] = found[f"{name}_high"] = np.nan
-    return found.rename_axis(["series", "nodes"]).reset_index()
+    return pd.concat(parts, axis="columns").rename_axis(["series", "nodes"]).reset_index()
 
 
 def _intervals(rows: pd.DataFrame) -> dict[str, float]:
