@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -98,3 +102,19 @@ def nearly(draw: st.DrawFn, document: Any) -> Any:
 def foreign(document: Any) -> st.SearchStrategy[Any]:
     """Nearly the document, or anything else."""
     return nearly(document) | nearly(document) | nearly(document) | VALUES
+
+
+@contextmanager
+def damaged(table: Path, changes: Sequence[tuple[int, int, str]], tail: bytes) -> Iterator[None]:
+    """A CSV file with other cells (row, column, text) and something behind its end, for as long as it is entered."""
+    before = table.read_bytes()
+    rows = list(csv.reader(io.StringIO(before.decode())))
+    for row, column, text in changes:
+        rows[row % len(rows)][column % len(rows[0])] = text
+    changed = io.StringIO()
+    csv.writer(changed, lineterminator="\n").writerows(rows)
+    table.write_bytes(changed.getvalue().encode() + tail)
+    try:
+        yield
+    finally:
+        table.write_bytes(before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from contextlib import suppress
@@ -14,7 +12,7 @@ import pytest
 from export_runs import write_whole_run
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from odd_values import CELLS, EXAMPLES, foreign
+from odd_values import CELLS, EXAMPLES, damaged, foreign
 
 from harness.errors import HarnessError
 from harness.export.contents import load_contents
@@ -45,7 +43,7 @@ def export_all(run: RunPaths, place: Path) -> None:
 
 @tried
 @given(
-    table=st.sampled_from(["trials", "epochs", "ranks", "telemetry"]),
+    table=st.sampled_from(["trials", "epochs", "ranks", "telemetry", "power"]),
     changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), CELLS), max_size=4),
     tail=st.binary(max_size=12),
 )
@@ -53,18 +51,8 @@ def export_all(run: RunPaths, place: Path) -> None:
 @example(table="trials", changes=[(1, 0, "x" * 300)], tail=b"")
 @example(table="epochs", changes=[(1, 4, "2.5"), (2, 4, "1e308"), (3, 3, "-1")], tail=b"")
 def test_tables(run: RunPaths, tmp_path: Path, table: str, changes: list[tuple[int, int, str]], tail: bytes) -> None:
-    path: Path = getattr(run, table)
-    before = path.read_bytes()
-    rows = list(csv.reader(io.StringIO(before.decode())))
-    for row, column, text in changes:
-        rows[row % len(rows)][column % len(rows[0])] = text
-    changed = io.StringIO()
-    csv.writer(changed, lineterminator="\n").writerows(rows)
-    path.write_bytes(changed.getvalue().encode() + tail)
-    try:
+    with damaged(getattr(run, table), changes, tail):
         export_all(run, tmp_path)
-    finally:
-        path.write_bytes(before)
 
 
 MANIFEST: dict[str, Any] = {

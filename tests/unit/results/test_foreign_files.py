@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from odd_values import CELLS, EXAMPLES, foreign
+from odd_values import CELLS, EXAMPLES, damaged, foreign
 from report_runs import manifest, power_of, trial, write_run
 
 from harness.analysis.analysis import analyse_run
@@ -94,20 +92,9 @@ def test_the_manifest_of_a_run_to_report(run: RunPaths, document: Any) -> None:
 @example(table="epochs", changes=[(1, 5, "-1")], tail=b"")  # a year that pandas reads and cannot compute with
 def test_the_tables_of_a_run(run: RunPaths, table: str, changes: list[tuple[int, int, str]], tail: bytes) -> None:
     run.manifest.write_text(json.dumps(REPORTED))
-    path: Path = getattr(run, table)
-    before = path.read_bytes()
-    rows = list(csv.reader(io.StringIO(before.decode())))
-    for row, column, text in changes:
-        rows[row % len(rows)][column % len(rows[0])] = text
-    changed = io.StringIO()
-    csv.writer(changed, lineterminator="\n").writerows(rows)
-    path.write_bytes(changed.getvalue().encode() + tail)
-    try:
-        with refusing():
-            found = load_run(run)
-            analyse_run(found)
-    finally:
-        path.write_bytes(before)
+    with damaged(getattr(run, table), changes, tail), refusing():
+        found = load_run(run)
+        analyse_run(found)
 
 
 SAVED = Saved(Checkpoint(1, {"": b"weights"}), {"epochs": 1, "ranks": 0, "telemetry": 0}, 1.0, 2.0, None)
