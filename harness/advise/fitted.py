@@ -11,7 +11,7 @@ from harness.analysis.analysis import analyse_run
 from harness.analysis.load import load_run
 from harness.errors import BadInputError
 from harness.experiment.parameter import Value
-from harness.predict.answer import enough_sizes
+from harness.predict.answer import enough_sizes, own_link
 from harness.predict.fit import Fit, fit_points
 from harness.predict.forecast import show_rate
 from harness.predict.measurements import measured_series
@@ -36,7 +36,12 @@ def fitted_costs(run: Path, subject: Mapping[str, Value], measured_link: float |
     paths = open_run(run)
     data = load_run(paths)
     analysis = analyse_run(data)
-    link = measured_link or analysis.facts.link_bits_per_second
+    link = own_link(analysis, measured_link)
+    if link is None and analysis.facts.shares_medium:
+        raise BadInputError(
+            f"the nodes of {paths.root} shared one medium, from which nothing follows for links of their own",
+            "leave --run out, or name a run on cables",
+        )
     if link is None:
         raise BadInputError(
             f"{paths.root} does not say on which link it was measured",

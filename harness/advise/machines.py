@@ -15,6 +15,7 @@ from harness.sweep.benchmark import load_rates
 from harness.units import bits_per_second, size_in_bytes
 from harness.virtual.blueprint import Options
 from harness.virtual.cpu.profile import GFLOPS_OF_AN_IMAGE, MEASURED_MODEL, board_of
+from harness.virtual.link import CABLE_RATE, read_link
 from harness.virtual.state import cluster_of, places_of, read_record
 
 USUAL = Options("usual")
@@ -32,6 +33,8 @@ class Given:
     rates: Path | None = None
     inventory: Path | None = None
     hosts: tuple[Node, ...] = ()
+    shares_medium: bool = False
+    """Whether the inventory says that its nodes have no links of their own."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,14 @@ def _image_seconds(profile: str) -> float:
 
 def _link(given: Given) -> tuple[float, str]:
     """The rate of a node's link, and where it comes from."""
-    if given.link:
-        return float(bits_per_second(given.link)), "given"
+    link = read_link(given.link) if given.link else None
+    if link.shared if link else given.shares_medium:
+        raise BadInputError(
+            "nodes that share one medium, as on Wi-Fi, are not modelled",
+            f"name the rate of cables instead: --link {CABLE_RATE}",
+        )
+    if link:
+        return float(link.rate), "given"
     name = cluster_of(given.inventory) if given.inventory else None
     record = read_record(places_of(name)) if name else None
     if record:

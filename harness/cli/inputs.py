@@ -15,6 +15,7 @@ from harness.experiment.secrets import settings_with_secrets
 from harness.nodes.inventory import Cluster, Node
 from harness.nodes.read_inventory import load_cluster
 from harness.paths import EXPERIMENTS, INVENTORIES
+from harness.units import bits_per_second
 from harness.virtual.state import cluster_of, clusters_up, default_inventory, places_of
 
 
@@ -119,6 +120,11 @@ def find_cluster(inventory: Path | None, ask_become_pass: bool = False) -> Clust
 def find_metering(cluster: Cluster, meters: list[str] | None, idle_seconds: float, interval_seconds: float) -> Metering:
     """Whose power is known: by the inventory, and by the meters that the command line names. Raises BadInputError."""
     return metering_of(cluster, meters or (), idle_seconds, interval_seconds)
+
+
+def rate_of(link: str | None) -> float | None:
+    """The bits per second of a link that an option names, None without one. Raises BadInputError."""
+    return float(bits_per_second(link)) if link else None
 
 
 def asked_password() -> str:

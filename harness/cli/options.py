@@ -167,6 +167,13 @@ Telemetry = Annotated[
     typer.Option(min=0, callback=finite, metavar="SECONDS", help="Between samples of a node's health; 0 for none."),
 ]
 
+MeasuredLink = Annotated[
+    str | None,
+    typer.Option(
+        "--measured-link", help="Rate of the link that the run was measured on.", show_default="the manifest's"
+    ),
+]
+
 # --- energy ---
 
 PowerMeters = Annotated[

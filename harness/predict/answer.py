@@ -31,7 +31,7 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
     """
     data = load_run(paths)
     analysis = analyse_run(data)
-    link = _link_of(analysis, question)
+    link = own_link(analysis, question.measured_link_bits_per_second, question.link_bits_per_second)
     fitted, too_small = enough_sizes(measured_series(analysis, data.trials, data.epochs), paths)
     mixed = bool(data.manifest.get("rates"))  # asked for by a run whose nodes differ
     forecasts = [forecast(each, link, question, mixed=mixed) for each in fitted]
@@ -50,11 +50,15 @@ def answer(paths: RunPaths, question: Question, *, as_json: bool) -> None:
         err.print(f"left out: {each.label}: one cluster size only ({each.sizes[0]})", soft_wrap=True)
 
 
-def _link_of(analysis: Analysis, question: Question) -> float | None:
-    """The rate of a node's own link; None where it is not known, or where all share one medium, whose time is not modelled."""
+def own_link(analysis: Analysis, measured: float | None, asked: float | None = None) -> float | None:
+    """The rate of a node's own link; None where it is not known, or where all share one medium, whose time is not modelled.
+
+    `measured` is what the user says that it was, `asked` another one to predict for. Raises BadInputError where either is
+    given of a shared medium.
+    """
     if not analysis.facts.shares_medium:
-        return question.measured_link_bits_per_second or analysis.facts.link_bits_per_second
-    if question.link_bits_per_second or question.measured_link_bits_per_second:
+        return measured or analysis.facts.link_bits_per_second
+    if asked or measured:
         raise BadInputError(
             "--link, --measured-link: the nodes of this run had no links of their own, but one medium together",
             "leave them out: other sizes are predicted, with the medium's time as part of the message costs",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.group import verb_app
-from harness.cli.inputs import find_inventory
-from harness.cli.options import AsJson, Settings
+from harness.cli.inputs import find_inventory, rate_of
+from harness.cli.options import AsJson, MeasuredLink, Settings
 from harness.errors import BadInputError
 from harness.experiment.catalog import find_program
 from harness.experiment.declaration import Experiment, validate
 from harness.experiment.overrides import with_overrides
 from harness.experiment.parameter import Value
 from harness.experiment.program import Program
-from harness.nodes.inventory import Node
 from harness.nodes.read_inventory import load_cluster
-from harness.units import bits_per_second
 
 app = verb_app()
 
@@ -83,12 +82,7 @@ def advise(
         Path | None,
         typer.Option("--run", metavar="RUN", help="Take the costs that `predict` fits to this run, not stated ones."),
     ] = None,
-    measured_link: Annotated[
-        str | None,
-        typer.Option(
-            "--measured-link", help="Rate of the link that RUN was measured on.", show_default="the manifest's"
-        ),
-    ] = None,
+    measured_link: MeasuredLink = None,
     program: Annotated[
         str,
         typer.Option("--program", help="The program that declares the strategies; one here, or one that comes along."),
@@ -101,18 +95,16 @@ def advise(
     """
     found = find_program(program, Path.cwd())
     subject, values = _values(found, (model, dataset), batch_size, settings)
-    bits = float(bits_per_second(measured_link)) if measured_link else None
-    hosts: tuple[Node, ...] = ()
-    if inventory:
-        inventory = find_inventory(inventory)
-        hosts = load_cluster(inventory).nodes
+    cluster = load_cluster(find_inventory(inventory)) if inventory else None
     # The libraries that fit take a second to load; most verbs need none of them.
     from harness.advise.answer import answer  # noqa: PLC0415
     from harness.advise.machines import Given  # noqa: PLC0415
     from harness.advise.question import Question  # noqa: PLC0415
 
-    given = Given(nodes, link, profile, memory, rates, inventory, hosts)
-    answer(Question(found, subject, values, given, run, bits), as_json=as_json)
+    given = Given(nodes, link, profile, memory, rates)
+    if cluster:
+        given = replace(given, inventory=cluster.inventory, hosts=cluster.nodes, shares_medium=cluster.shares_medium)
+    answer(Question(found, subject, values, given, run, rate_of(measured_link)), as_json=as_json)
 
 
 def _values(

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from harness.cli.group import verb_app
-from harness.cli.options import AsJson, RunDirectory, bounded, finite
+from harness.cli.inputs import rate_of
+from harness.cli.options import AsJson, MeasuredLink, RunDirectory, bounded, finite
 from harness.errors import BadInputError
 from harness.experiment.declaration import parse_counts
 from harness.predict.question import Question
 from harness.results.opening import open_run
-from harness.units import bits_per_second
 
 app = verb_app()
 
@@ -34,12 +34,7 @@ def predict(
         int | None,
         typer.Option("--batch-size", min=1, help="A worker's batch to predict for.", show_default="4 times"),
     ] = None,
-    measured_link: Annotated[
-        str | None,
-        typer.Option(
-            "--measured-link", help="Rate of the link that the run was measured on.", show_default="the manifest's"
-        ),
-    ] = None,
+    measured_link: MeasuredLink = None,
     threshold: Annotated[
         float,
         typer.Option(
@@ -54,9 +49,9 @@ def predict(
     """
     question = Question(
         nodes=_sizes(nodes),
-        link_bits_per_second=float(bits_per_second(link)) if link else None,
+        link_bits_per_second=rate_of(link),
         batch=batch_size,
-        measured_link_bits_per_second=float(bits_per_second(measured_link)) if measured_link else None,
+        measured_link_bits_per_second=rate_of(measured_link),
         threshold=threshold,
     )
     # The libraries that analyse and plot take a second to load; no other verb needs them.

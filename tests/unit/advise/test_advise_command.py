@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,22 @@ def test_strategies_that_the_parameters_do_not_allow_are_left_out_and_named() ->
     assert "sums as bfloat16" in advice["left_out"]
     assert "servers, one a node" in advice["left_out"]
     assert option(advice, "sums", 2)["sent_bytes"] == option(advice, "sums or factors", 2)["sent_bytes"]
+
+
+def test_a_medium_that_all_share_is_not_taken_for_links(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(HOSTS.replace("node_root:", "cluster_link: wifi, node_root:"), encoding="utf-8")
+    for arguments in (("--nodes", "2", "--link", "wifi:30mbit"), ("-i", inventory)):
+        error = refused("lenet5", "mnist", *arguments)
+        assert "share one medium" in error.message
+        assert error.remedy == "name the rate of cables instead: --link 100mbit"
+    assert advised("lenet5", "mnist", "-i", inventory, "--link", "100mbit")["sources"]["link"] == "100 Mbit/s, given"
+
+
+def test_a_run_on_a_shared_medium_has_no_costs_of_links(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(PUBLISHED, run)
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    manifest["cluster"]["link"] = "wifi"
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert "shared one medium" in refused("lenet5", "mnist", *STATED, "--run", run).message
