@@ -9,6 +9,7 @@ from statistics import median
 
 import yaml
 
+from harness.advise.costs import link_seconds
 from harness.contract.wire import PHASES
 from harness.paths import EXPERIMENTS
 from tests.bench.measures import Series, read_series
@@ -20,8 +21,6 @@ BASELINES = EXPERIMENTS / "baselines.yaml"
 HALF_WIDTH = 5.0  # per cent
 BATCH = 64
 FLOAT_BYTES = 4
-# TCP payload of a full Ethernet frame, by what the frame takes on the wire (preamble, headers, checksum, gap).
-PAYLOAD_SHARE = 1448 / 1538
 LINK_BITS = {"100mbit": 100e6}[LINK]
 
 
@@ -96,7 +95,7 @@ def rows(load: Load, nodes: int, series: Mapping[str, Series]) -> Iterator[Row]:
 
 def wire_seconds(parameters: int, nodes: int) -> float:
     """Least time in which every node can send its gradients' shards and its own new values."""
-    return 2 * (nodes - 1) / nodes * parameters * FLOAT_BYTES * 8 / (LINK_BITS * PAYLOAD_SHARE)
+    return link_seconds(2 * (nodes - 1) / nodes * parameters * FLOAT_BYTES, LINK_BITS)
 
 
 def _experiment(stage: Stage, load: Load, variants: Sequence[str]) -> Path:
