@@ -66,6 +66,7 @@ def load_contents(paths: RunPaths) -> Contents:
         paths.epochs.name: data.epochs,
         paths.ranks.name: ranks,
         paths.telemetry.name: data.telemetry,
+        paths.power.name: data.power,
         paths.rates.name: rates,
     }
     there = {name: table for name, table in tables.items() if not table.empty}

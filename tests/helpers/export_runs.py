@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from report_runs import trial, write_run
+from report_runs import power_of, trial, write_run
 from typer.testing import CliRunner, Result
 
 from harness.cli.results.export import app
@@ -51,6 +51,7 @@ def write_whole_run(root: Path) -> RunPaths:
         for rank in range(row["nodes"])
     ]
     pd.DataFrame(ranks).to_csv(paths.ranks, index=False)
+    pd.DataFrame(power_of(["pi1", "pi2"], 60.0)).to_csv(paths.power, index=False)
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
     manifest["programs"] = {"train.py": {"description": "Trains.", "parameters": PARAMETERS, "roles": {"worker": {}}}}
     manifest["experiment"]["parameters"] = {"kvstore": "dist_sync", "batch_size": 10, "limit": None}

@@ -107,7 +107,15 @@ def test_values_by_epoch_have_their_step_and_time(store: Store) -> None:
 def test_files_of_the_run_are_artifacts(store: Store) -> None:
     client, parent = store.client(), store.runs()[NAME].info.run_id
     names = {each.path for each in client.list_artifacts(parent)}
-    assert names == {"manifest.json", "report.html", "trials.csv", "epochs.csv", "ranks.csv", "telemetry.csv"}
+    assert names == {
+        "manifest.json",
+        "report.html",
+        "trials.csv",
+        "epochs.csv",
+        "ranks.csv",
+        "telemetry.csv",
+        "power.csv",
+    }
     place = Path(client.download_artifacts(parent, "trials.csv"))
     assert place.read_bytes() == store.run.trials.read_bytes()
 

@@ -38,7 +38,7 @@ def assert_same(run: RunPaths, found: dict[str, pa.Table]) -> None:
         assert table.column_names == list(rows[0])
         assert table.num_rows == len(rows)
         for row, read in zip(rows, table.to_pylist(), strict=True):
-            assert [key for key, cell in row.items() if not is_same(cell, read[key])] == [], (name, row["trial"])
+            assert [key for key, cell in row.items() if not is_same(cell, read[key])] == [], (name, row)
 
 
 def test_every_cell_is_that_of_the_csv_file(run: RunPaths, tmp_path: Path) -> None:
