@@ -30,7 +30,7 @@ def steady_rows(epochs: pd.DataFrame, dilation: float = 1.0) -> pd.DataFrame:
     rows = last_rows(epochs.dropna(subset=["epoch"]))
     by_trial = rows["trial"]
     first, last = (rows.groupby("trial")["epoch"].transform(name) for name in ("min", "max"))
-    ends = _unix_seconds(rows)
+    ends = unix_seconds(rows)
     middles = ends - dilation * (rows["train_seconds"] + rows["validation_seconds"].fillna(0.0)) / 2
     begin = ends.where(rows["epoch"] == first).groupby(by_trial).transform("max")
     end = ends.where(rows["epoch"] == last).groupby(by_trial).transform("min")
@@ -78,12 +78,19 @@ def rates_added_up(rows: pd.DataFrame, nodes: Mapping[str, Mapping[str, Any]]) -
     return rates.groupby(sums["trial"]).sum(min_count=1).where(rates.notna().groupby(sums["trial"]).all())
 
 
-def _unix_seconds(rows: pd.DataFrame) -> pd.Series:
-    """When the controller got each row; NaN where that is not known."""
-    if "time" not in rows:
+def unix_seconds(rows: pd.DataFrame, column: str = "time") -> pd.Series:
+    """When the controller got each row.
+
+    Args:
+        rows: frame with the column as text, ISO 8601 (no unit), or without it.
+        column: its name.
+
+    Returns:
+        Series of float64, (rows,), s since 1970; NaN where that is not known.
+    """
+    if column not in rows:
         return pd.Series(float("nan"), index=rows.index)
-    moments = moments_of(rows["time"])
-    return (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+    return (moments_of(rows[column]) - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
 
 
 def moments_of(times: pd.Series) -> pd.Series:

@@ -5,8 +5,8 @@ An address may have a password in it, and one that is mistyped may have it anywh
 
 from __future__ import annotations
 
-import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -113,10 +113,15 @@ def _idle(parts: SplitResult) -> float | None:
 
 
 def _watts(text: str) -> float:
-    try:
-        watts = float(text)
-    except ValueError:
-        watts = math.nan
-    if not 0 <= watts <= MOST_WATTS:
+    watts = read_watts(text)
+    if watts is None:
         raise _AddressError(f"watts are a number from 0 to {MOST_WATTS:,.0f}")
     return watts
+
+
+def read_watts(text: str) -> float | None:
+    """The watts that a text says; None where it says none that are possible."""
+    with suppress(ValueError):
+        watts = float(text)
+        return watts if 0 <= watts <= MOST_WATTS else None
+    return None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import math
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.energy.address import MOST_WATTS
+from harness.energy.address import read_watts
 from harness.energy.devices import MeterError
+from harness.results.rows import moment_of
 
 COLUMNS = ("time", "node", "watts")
 _AT_ONCE = 4 << 20
@@ -70,26 +69,15 @@ class OwnRows:
     def _sample(self, cells: list[str]) -> Sample | None:
         """The sample of a row, None where it is another node's, older, or says no time."""
         row = dict(zip(self._header, cells, strict=False))
-        moment = moment_of(row.get("time", ""))
+        moment = moment_in(row.get("time", ""))
         if row.get("node", "").strip() != self._node or moment is None or moment < self._since:
             return None
-        return moment, _watts(row.get("watts", ""))
+        return moment, read_watts(row.get("watts", ""))
 
 
-def moment_of(text: str) -> float | None:
+def moment_in(text: str) -> float | None:
     """Seconds since 1970 of an ISO 8601 time (UTC unless it says an offset), or of such a number; None for anything else."""
     with suppress(ValueError):
         seconds = float(text)
         return seconds if 0 < seconds < 1e11 else None
-    with suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return None
-
-
-def _watts(text: str) -> float | None:
-    try:
-        watts = float(text)
-    except ValueError:
-        watts = math.nan
-    return watts if 0 <= watts <= MOST_WATTS else None
+    return moment_of(text.strip())

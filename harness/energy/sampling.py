@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.contract.columns import POWER_COLUMNS
@@ -20,7 +19,7 @@ from harness.energy.own_file import OwnRows, Sample
 from harness.energy.request import ask
 from harness.errors import HarnessError
 from harness.results.disk import Table
-from harness.results.rows import Row, timestamp
+from harness.results.rows import Row, timestamp_at
 
 STOP_SECONDS = 1.0
 """How long all threads together are waited for at the end; one that still waits for its meter writes no more."""
@@ -109,7 +108,7 @@ class Sampling:
                 if self._closed:
                     return
                 row: Row = {
-                    "time": timestamp(datetime.fromtimestamp(moment, UTC)),
+                    "time": timestamp_at(moment),
                     "node": metered.name, "part": metered.part, "watts": watts,
                     "state": state, "source": source, "origin": origin,
                 }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +16,7 @@ from harness.export.trials import Trial, trials_of
 from harness.report.provenance import essentials
 from harness.report.reference import columns_page
 from harness.report.runs.packing import experiment_text, files_of
-from harness.results.rows import timestamp
+from harness.results.rows import timestamp_at
 from harness.system.files import sha256_file
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -34,6 +33,7 @@ _NAMES = {
     "epochs.csv": "One row a trial, rank and epoch",
     "ranks.csv": "One row a trial and rank: how it ended, what it cost",
     "telemetry.csv": "One row a node and sample",
+    "power.csv": "One row a power meter and sample",
     "rates.csv": "One row a node: how fast it trains by itself",
     "report.html": "Report",
 }
@@ -75,7 +75,7 @@ def _describe(crate: Any, run: Contents, trials: list[Trial]) -> None:
     said = mapping(run.manifest.get("experiment")).get("description")
     measured = "; ".join(f"{name}: {value}" for name, value in essentials(run.manifest))
     root["description"] = f"{said or 'Distributed training at several cluster sizes.'} {measured}".strip()
-    root["datePublished"] = _time(max(trial.ended for trial in trials))
+    root["datePublished"] = timestamp_at(max(trial.ended for trial in trials))
     root["license"] = "Not stated: ask those who made the run."
     root["conformsTo"] = [ref(PROFILE)]
     root["mentions"] = [ref("#sweep"), *(ref(f"#trial/{part(trial.id)}") for trial in trials)]
@@ -91,8 +91,8 @@ def _sweep(run: Contents, trials: list[Trial], files: list[str]) -> Entity:
         "instrument": ref("#harness"),
         "object": [ref(_EXPERIMENT)],
         "result": [ref(file) for file in files if not file.startswith("trials/")],
-        "startTime": str(run.manifest.get("started_at") or _time(min(trial.began for trial in trials))),
-        "endTime": _time(max(trial.ended for trial in trials)),
+        "startTime": str(run.manifest.get("started_at") or timestamp_at(min(trial.began for trial in trials))),
+        "endTime": timestamp_at(max(trial.ended for trial in trials)),
     }
 
 
@@ -128,7 +128,3 @@ def _variables(run: Contents) -> list[Mapping[str, Any]]:
 
 def _variable(file: str, column: str) -> str:
     return f"#column/{part(file)}/{part(column)}"
-
-
-def _time(moment: float) -> str:
-    return timestamp(datetime.fromtimestamp(moment, UTC))

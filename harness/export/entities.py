@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ from harness.analysis.facts import values
 from harness.contract.json_line import mapping
 from harness.export.contents import Contents
 from harness.export.trials import Trial
-from harness.results.rows import timestamp
+from harness.results.rows import timestamp_at
 
 Entity = dict[str, Any]
 
@@ -101,8 +100,8 @@ def trial_action(run: Contents, trial: Trial, files: Sequence[str]) -> Entity:
         "instrument": [ref(program_id(program)), *(ref(board_id(name)) for name in trial.nodes if name in known)],
         "object": [ref(_setting_id(trial, name)) for name in trial.settings],
         "result": [ref(file) for file in files],
-        "startTime": timestamp(datetime.fromtimestamp(trial.began, UTC)),
-        "endTime": timestamp(datetime.fromtimestamp(trial.ended, UTC)),
+        "startTime": timestamp_at(trial.began),
+        "endTime": timestamp_at(trial.ended),
         "actionStatus": _STATUS[failed],
         **({"error": trial.texts.get("failure", "not known")} if failed else {}),
     }

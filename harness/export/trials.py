@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.epochs import last_rows
-from harness.analysis.rates import moments_of
+from harness.analysis.rates import unix_seconds
 from harness.contract import wire
 from harness.contract.columns import AGGREGATED, Aggregation, Column, count_column, roles_in
 from harness.contract.headers import OWN_UNIT, TRIALS
@@ -97,7 +97,7 @@ def points_of(rows: pd.DataFrame, columns: Iterable[Column], otherwise: float) -
     """
     rows = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in ("epoch", "rank")})
     told = last_rows(rows[(rows["epoch"] % 1 == 0) & (rows["epoch"].abs() < _EXACT)])
-    moments = _seconds(told).fillna(otherwise)
+    moments = unix_seconds(told).fillna(otherwise)
     latest = moments.groupby(told["epoch"]).max()
     several = told["rank"].nunique() > 1
     for column in columns:
@@ -121,7 +121,7 @@ def _last_moments(frame: pd.DataFrame | None) -> dict[str, float]:
     """By trial when its last row was written, s since 1970."""
     if frame is None:
         return {}
-    last = _seconds(frame).groupby(frame["trial"]).max().dropna()
+    last = unix_seconds(frame).groupby(frame["trial"]).max().dropna()
     return {str(name): float(value) for name, value in last.items()}
 
 
@@ -135,15 +135,8 @@ def _nodes(run: Contents) -> dict[str, tuple[str, ...]]:
     return {trial: tuple(sorted(names)) for trial, names in found.items()}
 
 
-def _seconds(frame: pd.DataFrame) -> pd.Series:
-    """When each row was written, s since 1970; NaN where that is not known."""
-    if "time" not in frame:
-        return pd.Series(np.nan, index=frame.index, dtype="float64")
-    return (moments_of(frame["time"]) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-
-
 def _moment(text: object) -> float | None:
-    seconds = _seconds(pd.DataFrame({"time": [str(text)]}))[0]
+    seconds = unix_seconds(pd.DataFrame({"time": [str(text)]}))[0]
     return None if math.isnan(seconds) else float(seconds)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from harness.live.epochs import number
-from harness.results.rows import Row
+from harness.results.rows import Row, moment_of
 
 _SAMPLES = 60
 """Of a node: what is drawn of its past."""
@@ -80,15 +79,6 @@ class Health:
         """The nodes with these names first, then others that were sampled."""
         for name in dict.fromkeys([*named, *self._nodes]):
             yield name, self._nodes.get(name, Node())
-
-
-def moment_of(text: str) -> float | None:
-    """A moment as the harness writes it, in s since 1970; None for what is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def throttling(word: str) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract import wire
 from harness.contract.events import Event
 from harness.contract.json_line import parse_json_line
-from harness.live.health import moment_of
+from harness.results.rows import moment_of
 from harness.sweep.pace import Pace
 
 _MOST_ERRORS = 5

@@ -10,9 +10,9 @@ from harness.contract.json_line import Json, mapping
 from harness.display import text
 from harness.live import tables
 from harness.live.epochs import images_per_step, number
-from harness.live.health import moment_of
 from harness.live.planned import Planned
 from harness.live.seen import Current, Seen
+from harness.results.rows import moment_of
 from harness.sweep.pace import Costs, clock
 
 

@@ -51,6 +51,19 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def timestamp_at(moment: float) -> str:
+    """The same of a moment in s since 1970."""
+    return timestamp(datetime.fromtimestamp(moment, UTC))
+
+
+def moment_of(text: str) -> float | None:
+    """A moment in ISO 8601, UTC unless it says an offset, in s since 1970; None for what is none."""
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None
+
+
 def epoch_row(trial: Trial, rank: Rank, event: Event, moment: datetime) -> Row:
     """One row of epochs.csv; a key that is absent or no finite number is empty."""
     return {

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.energy.integral import Samples, samples_of
-from harness.analysis.rates import moments_of
+from harness.analysis.rates import unix_seconds
 from harness.energy.address import MOST_WATTS
 
 METER = "meter"
@@ -50,18 +50,6 @@ def read_sources(power: pd.DataFrame, nodes: frozenset[str]) -> Mapping[str, Sou
     return {str(name): _source(str(name), rows, nodes) for name, rows in possible.groupby("node", sort=False)}
 
 
-def unix_seconds(times: pd.Series) -> pd.Series:
-    """Moments as seconds since 1970.
-
-    Args:
-        times: Series of text, (rows,), ISO 8601, no unit.
-
-    Returns:
-        Series of float64, (rows,), s; NaN for what is none.
-    """
-    return (moments_of(times) - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-
-
 def _source(name: str, rows: pd.DataFrame, nodes: frozenset[str]) -> Source:
     measured = rows[rows["source"].isin((METER, ""))]
     fixed = rows[(~rows["source"].isin((METER, ""))) & (rows["state"] != "idle")]
@@ -70,7 +58,7 @@ def _source(name: str, rows: pd.DataFrame, nodes: frozenset[str]) -> Source:
     return Source(
         name=name,
         is_node=part == "node",
-        samples=samples_of(unix_seconds(measured["time"]).to_numpy(float), watts) if len(measured) else None,
+        samples=samples_of(unix_seconds(measured).to_numpy(float), watts) if len(measured) else None,
         asked=len(measured),
         silent=int(np.isnan(watts).sum()),
         fixed_watts=float(fixed["watts"].iloc[-1]) if len(fixed) else math.nan,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.energy.sources import unix_seconds
 from harness.analysis.epochs import last_rows
+from harness.analysis.rates import unix_seconds
 from harness.analysis.statistics.intervals import Array
 
 
@@ -43,11 +43,10 @@ def windows_of(
         dilation: the clock ran so many times as fast as reported seconds do.
     """
     rows = last_rows(epochs.dropna(subset=["epoch"]))
-    moments = unix_seconds(rows["time"]) if "time" in rows else pd.Series(math.nan, rows.index)
-    ends = rows.assign(end=moments).groupby(["trial", "epoch"])["end"].max()
+    ends = rows.assign(end=unix_seconds(rows)).groupby(["trial", "epoch"])["end"].max()
     named = per_epoch.set_index(["trial", "epoch"]).sort_index()
     by_trial = {str(name): own for name, own in named.join(ends).groupby(level="trial", sort=False)}
-    starts = unix_seconds(trials["started_at"]) if "started_at" in trials else pd.Series(math.nan, trials.index)
+    starts = unix_seconds(trials, "started_at")
     found = {}
     for (_, row), start in zip(trials.iterrows(), starts, strict=True):
         own = by_trial.get(str(row["trial"]))

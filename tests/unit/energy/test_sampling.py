@@ -16,7 +16,7 @@ from harness.energy import sampling
 from harness.energy.address import Fixed, Meter, OwnFile, Plug
 from harness.energy.devices import MeterError
 from harness.energy.metering import Metered, Metering
-from harness.energy.own_file import OwnRows, moment_of
+from harness.energy.own_file import OwnRows, moment_in
 from harness.energy.sampling import Sampling
 from harness.errors import BadInputError
 from harness.results.disk import read_rows
@@ -208,4 +208,4 @@ def test_rows_of_ones_own_are_read_once_whole_and_also_from_a_file_that_was_begu
     ],
 )
 def test_moments_are_iso_8601_or_seconds(text: str, moment: float | None) -> None:
-    assert moment_of(text) == moment
+    assert moment_in(text) == moment
