@@ -129,8 +129,8 @@ def draw_accuracy_by_nodes(analysis: Analysis) -> Figure | None:
     """Final training and validation accuracy against nodes."""
     unit = "accuracy after the last epoch"
     panels = [
-        ("train_accuracy", "Training accuracy at the end", unit),
-        ("validation_accuracy", "Validation accuracy at the end", unit),
+        ("train_accuracy", "Training accuracy", unit),
+        ("validation_accuracy", "Validation accuracy", unit),
     ]
     panels = [panel for panel in panels if has(analysis, panel[0])]
     if not panels:
@@ -140,7 +140,7 @@ def draw_accuracy_by_nodes(analysis: Analysis) -> Figure | None:
     figure, axes = parts.row(len(panels), share_y=True)
     for axis, (metric, title, unit) in zip(axes, panels, strict=True):
         parts.curves(axis, analysis, metric)
-        parts.finish(axis, analysis, title, unit)
+        parts.finish(axis, analysis, f"{title} at the end", unit)
     # Only now: the panels share an axis, and setting its limits ends their growing with the data.
     parts.percent(axes[0])
     parts.legend(figure, analysis)
