@@ -70,6 +70,6 @@ def load_contents(paths: RunPaths) -> Contents:
         paths.rates.name: rates,
     }
     there = {name: table for name, table in tables.items() if not table.empty}
-    # Half characters are no text to most formats.
+    # Most formats cannot hold lone surrogates.
     manifest = parse_json(json.dumps(data.manifest, ensure_ascii=False).encode(errors="replace"))
     return Contents(paths, there, manifest, (*data.notes, *rank_notes, *rate_notes))

@@ -177,5 +177,5 @@ def _key(name: str) -> str:
 
 
 def _text(value: object) -> str:
-    """As MLflow takes it: not too long, and without half characters."""
+    """As MLflow takes it: not too long, and without lone surrogates."""
     return str(value)[:_LONGEST].encode(errors="replace").decode()
