@@ -27,7 +27,7 @@ _RULES_TIMED = ("--set", "epoch_steps=34", "--set", f"epochs={_EPOCHS}", "--set"
 _REPEATS = ("--repeats", "7")
 _VARIANT = "epochs_4"  # all take as long a step
 _RULES = (
-    *("every_step", "frugal", "outer", "diloco", "post_local", "local_sgd", "easgd", "admm", "once"),
+    *("every_step", "frugal", "average", "outer", "diloco", "post_local", "local_sgd", "easgd", "admm", "once"),
     *("dist_async", "downpour", "downpour_10"),
 )
 # One worker with its best policy: what the rules are compared with.
@@ -104,12 +104,14 @@ def rules(nodes: int) -> list[Sweep]:
             ("throughput", "steps"),
         ),
         Sweep(
-            "volunteers", EXPERIMENTS / "volunteers.yaml", ("--repeats", "3"), ("shares",), slower=2.0, unlike=True
+            "volunteers", EXPERIMENTS / "volunteers.yaml", ("--repeats", "3", "--set", "wait_for=6"), ("shares",),
+            unlike=True,
         ),
         Sweep(
             "volunteers_leaving", EXPERIMENTS / "volunteers.yaml",
-            (*_variants("sized"), "--repeats", "3", "--set", "passes=4", "--set", "comes=5:8", "--set", "goes=1:12"),
-            ("shares",), slower=2.0, unlike=True,
+            (*_variants("sized"), "--repeats", "3", "--set", "passes=4", "--set", "wait_for=5", "--set", "comes=5:8",
+             "--set", "goes=1:12"),
+            ("shares",), unlike=True,
         ),
         Sweep("one_worker", RULES, ("--nodes", "1", *_variants("none"), *_BEST_ALONE), (), timed=False),
         Sweep("rules_accuracy", RULES, ("--nodes", str(nodes), *_variants(*_RULES)), ("accuracy_by_cost",), timed=False),

@@ -17,6 +17,8 @@ CUT = 1  # epochs before a run is continued
 
 AVERAGE = "--rule average --meet-every 7 --momentum 0.9 --nesterov"
 OUTER = "--rule outer --meet-every 3"
+DELAYED = "--rule average --meet-every 7 --meet-delay 3 --momentum 0.9"
+LATER = "--rule outer --cadence post_local --meet-always-for 2 --meet-every 4 --meet-delay 2"
 EASGD = "--rule easgd --cadence epoch --momentum 0.5"
 ADMM = "--rule admm --meet-every 3 --rho 0.05"
 SGD = "--rule sgd --momentum 0.9"
@@ -37,7 +39,11 @@ def of(events: list[Event], kind: str) -> list[Event]:
 
 
 @pytest.mark.mxnet
-@pytest.mark.parametrize("rule", [AVERAGE, OUTER, EASGD, ADMM, SGD], ids=lambda rule: rule.split()[1])
+@pytest.mark.parametrize(
+    "rule",
+    [AVERAGE, OUTER, DELAYED, LATER, EASGD, ADMM, SGD],
+    ids=["average", "outer", "delayed", "delayed after steps in common", "easgd", "admm", "sgd"],
+)
 def test_a_rules_shared_values_are_judged_kept_and_continued(
     tmp_path: Path, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

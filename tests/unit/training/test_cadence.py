@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from training.errors import ProgramError
+from training.kvstores.allreduce.kvstore import AllreduceKVStore
+from training.kvstores.registration import KVStoreOptions, Opening
 from training.options.description import described
 from training.rules import Cadence, cadence_of
 from training.rules.common.cadence import CADENCES
@@ -45,6 +47,38 @@ def test_workers_meet_when_they_are_asked_to(asked: dict[str, Any], every: int, 
 def test_two_cadences_at_once_are_refused(asked: dict[str, Any], every: int) -> None:
     with pytest.raises(ProgramError):
         cadence_of(asked, every)
+
+
+@pytest.mark.parametrize(
+    ("rule", "own", "message"),
+    [
+        (
+            "admm",
+            {"meet_every": 7, "rho": 0.1, "relaxation": 1.0},
+            "with the rule admm workers do not go on from the shared",
+        ),
+        ("average", {"meet_every": 3}, "under way for 3 more steps is not over when the next one begins"),
+        ("average", {"meet_every": 1}, "under way for 3 more steps"),
+        ("average", {"cadence": "epoch"}, "under way for 3 more steps"),
+        ("average", {"cadence": "once"}, "under way for 3 more steps"),
+        ("sgd", {}, "under way for 3 more steps"),
+    ],
+)
+def test_a_delay_that_means_nothing_is_refused(rule: str, own: dict[str, Any], message: str) -> None:
+    asked = KVStoreOptions(rule=rule, own={**own, "meet_delay": 3})
+    with pytest.raises(ProgramError, match=message):
+        AllreduceKVStore(Opening(None, asked, 64, 0.1, 0))  # type: ignore[arg-type]
+
+
+def test_there_is_no_delay_while_workers_meet_in_every_step() -> None:
+    cadence = cadence_of({"cadence": "post_local", "meet_every": 4, "meet_always_for": 2})
+    found = []
+    for _ in range(4):
+        cadence.advance()
+        found.append(cadence.every_step)
+    assert found == [True, True, False, False]
+    assert cadence.leaves(3)
+    assert not cadence.leaves(4)
 
 
 def test_a_count_goes_on_after_a_checkpoint() -> None:

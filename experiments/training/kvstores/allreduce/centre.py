@@ -23,6 +23,7 @@ class Centre:
         self._rule = rule
         self._shared: Floats | None = values.settled().copy() if apart else None
         self._own: Floats | None = None
+        self._offered: Floats | None = None
         if self._shared is not None:
             rule.centre = self._shared
 
@@ -34,10 +35,22 @@ class Centre:
         """
         return self._values.idle()[self._shown] if self._shared is None else self._shared
 
+    def remember(self) -> None:
+        """The worker goes on while the meeting that begins is under way: what it offers is no longer its own by the end."""
+        self._offered = self._values.settled().copy()
+
     def take(self) -> None:
-        """A meeting is over: the rule makes of the shared values what the worker goes on with."""
-        if self._shared is not None:
+        """A meeting is over: the rule makes of the shared values what the worker goes on with.
+
+        What a worker's values have changed by since it offered them is added to the shared ones.
+        """
+        if self._shared is not None and self._offered is not None:
+            own = self._values.settled()
+            own -= self._offered
+            own += self._shared
+        elif self._shared is not None:
             self._rule.accept(self._values.settled())
+        self._offered = None
         self._rule.descent.met()
 
     def show(self) -> None:

@@ -68,8 +68,9 @@ class AllreduceKVStore(KVStore):
         self._own = {name: options.own[name] for name in self._rule.options}
         self._method = Method.of(options.own)
         self._wire = options.wire
+        self._delay: int = options.own.get("meet_delay") or 0
         self._check()
-        self._setting = repr((self._rule.name, self._own, self._method, self._wire, self._cadence))
+        self._setting = repr((self._rule.name, self._own, self._method, self._wire, self._cadence, self._delay))
         self._apart = self._rule.apart or self._rule.keeps or not self._cadence.at_epochs
         self.shared = not (self._apart or self._method.momentum)
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
@@ -89,6 +90,16 @@ class AllreduceKVStore(KVStore):
             raise ProgramError(
                 f"the rule {self._rule.name} has the workers meet in every step",
                 f"use --rule {Average.name}, or another one whose workers step alone, or have them meet in every step",
+            )
+        if self._delay and self._rule.accept is not Rule.accept:
+            raise ProgramError(
+                f"with the rule {self._rule.name} workers do not go on from the shared values, so a delay says nothing",
+                f"leave --meet-delay out, or use --rule {Average.name}",
+            )
+        if self._delay and not self._cadence.leaves(self._delay):
+            raise ProgramError(
+                f"a meeting that is under way for {self._delay} more steps is not over when the next one begins",
+                "use a smaller --meet-delay, or a --meet-every that is larger than it",
             )
         if self._rule.exact and self._wire != FLOAT32:
             raise ProgramError(
@@ -157,7 +168,8 @@ class AllreduceKVStore(KVStore):
 
     def announce(self, learning_rate: float) -> None:
         """Begin a step."""
-        self._step = Step(learning_rate, meets=self._cadence.advance())
+        meets = self._cadence.advance()
+        self._step = Step(learning_rate, meets, delay=0 if self._cadence.every_step else self._delay)
         for part in self._parts:
             part.begin()
 
@@ -178,7 +190,7 @@ class AllreduceKVStore(KVStore):
         While an engine with threads computes this part's backward, the one after it is summed up.
         """
         if not self.phases.in_turns and number + 1 < len(self._parts):
-            self._parts[number + 1].update(self._step)
+            self._parts[number + 1].update()
         if self._factors:
             self._factors.offer_all_inputs()
         self._parts[number].depart(self._step)
@@ -193,7 +205,7 @@ class AllreduceKVStore(KVStore):
         for part in reversed(self._parts):
             part.depart(self._step)
         for part in reversed(self._parts):
-            part.update(self._step)
+            part.update()
         if self._factors:
             self._factors.update(learning_rate)
         if self._step.meets:
@@ -201,8 +213,10 @@ class AllreduceKVStore(KVStore):
 
     def settle(self) -> None:
         """Wait for all new values; after steps alone, make them the same everywhere, if the cadence says so."""
-        for number in range(len(self._parts)):
-            self.before_part(number)
+        for number, part in enumerate(self._parts):
+            if self._factors:
+                self._factors.arrive(number)
+            part.settle()
         if self._cadence.at_epochs:
             self._meet_now()
 
@@ -215,7 +229,7 @@ class AllreduceKVStore(KVStore):
     def _meet_now(self) -> None:
         if self._cadence.alone:
             for part in self._parts:
-                part.meet_now(self._step)
+                part.meet_now(self._step.learning_rate)
         self._cadence.met()
 
     @contextmanager

@@ -25,6 +25,8 @@ class Step:
     learning_rate: float
     meets: bool
     """Whether the workers meet in this step."""
+    delay: int = 0
+    """For how many more steps they go on before they take what comes of that."""
 
 
 class Part:
@@ -50,7 +52,11 @@ class Part:
         self._rule = rule
         self._departed = False
         self._updated = False
-        self._expected = False
+        self._met = Step(0.0, meets=False)
+        """The step of the last meeting."""
+        self._age = 0
+        """Steps begun since then."""
+        self._offered = self._expected = False
         own = values.settled()
         self._summed = slice(0, size)
         self._sum = sum_over(links, channel, size, rule.merge, wire)
@@ -63,6 +69,7 @@ class Part:
     def begin(self) -> None:
         """Another step."""
         self._departed = self._updated = False
+        self._age += 1
 
     def depart(self, step: Step) -> None:
         """Step alone, where the rule does, and send what this worker offers; the part's backward is enqueued. Once a step."""
@@ -74,37 +81,54 @@ class Part:
             self._rule.step(self._own(), gradients, step.learning_rate)
             self._phases.lap(UPDATE)
         if step.meets and gradients.size:
-            self._offer(gradients)
+            self._offer(gradients, step)
 
-    def update(self, step: Step) -> None:
-        """Collect what the others have for this worker, and send them what comes of it. Once a step."""
+    def update(self) -> None:
+        """Collect what the others have for this worker, and send them what comes of it. Once a step, after `depart`.
+
+        Of a delay's steps the first half is for what travels before this, the other one for what travels after it.
+        """
         if self._updated:
             return
         self._updated = True
-        self._expected = step.meets and self._summed.stop > 0
-        if self._expected:
-            self._rule.meet(step.learning_rate)
-            self._sum.proceed(self.centre.idle())
+        if self._offered and self._age >= self._met.delay // 2:
+            self._proceed()
 
     def arrive(self) -> None:
-        """Take what the others made of it: all values are then new."""
-        if self._expected:
-            self._expected = False
-            self._sum.finish(self.centre.idle())
-            self.centre.take()
+        """Take what the others made of it, unless there is still time: all values are then new."""
+        if self._expected and self._age > self._met.delay:
+            self._take()
 
-    def meet_now(self, step: Step) -> None:
+    def settle(self) -> None:
+        """End the meeting that is under way, without more delay."""
+        if self._offered:
+            self._proceed()
+        if self._expected:
+            self._take()
+
+    def meet_now(self, learning_rate: float) -> None:
         """All of it at once, between steps."""
-        self.begin()
         self._values.settled()
-        self._offer(self._gradients.settled()[self._summed])
-        self.update(Step(step.learning_rate, meets=True))
-        self.arrive()
+        self._offer(self._gradients.settled()[self._summed], Step(learning_rate, meets=True))
+        self.settle()
+
+    def _proceed(self) -> None:
+        self._offered, self._expected = False, True
+        self._rule.meet(self._met.learning_rate)
+        self._sum.proceed(self.centre.idle())
+
+    def _take(self) -> None:
+        self._expected = False
+        self._sum.finish(self.centre.idle())
+        self.centre.take()
 
     def _own(self) -> Floats:
         return self._values.idle()[self._summed]
 
-    def _offer(self, gradients: Floats) -> None:
+    def _offer(self, gradients: Floats, step: Step) -> None:
+        self._met, self._age, self._offered = step, 0, True
+        if step.delay:
+            self.centre.remember()
         offered = self._rule.offer(self._own(), gradients)
         if offered is not gradients:
             self._phases.lap(UPDATE)

@@ -17,7 +17,7 @@ def _open(opening: Opening) -> KVStore:
         from ..allreduce.kvstore import AllreduceKVStore
 
         return AllreduceKVStore(opening)
-    if own.get("meet_every") is not None or own.get("cadence", STEPS) != STEPS:
+    if own.get("meet_every") is not None or own.get("cadence", STEPS) != STEPS or own.get("meet_delay"):
         raise ProgramError("without a rule PyTorch's workers meet in every step", "name a rule, such as --rule average")
     if own.get("lars"):
         raise ProgramError("LARS needs a rule in which workers step alone", "use --rule average, or leave --lars out")

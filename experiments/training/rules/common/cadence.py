@@ -15,7 +15,7 @@ CADENCES = (STEPS, EPOCH, ONCE, POST_LOCAL)
 """Values of `--cadence`: every so many steps; at every epoch's end; at the run's end; in every step first, then every so
 many."""
 
-OPTIONS = ("synchronise_every", "cadence", "meet_every", "meet_always_for")
+OPTIONS = ("synchronise_every", "cadence", "meet_every", "meet_always_for", "meet_delay")
 """The program's parameters that say when."""
 
 
@@ -35,6 +35,15 @@ class Cadence:
     def alone(self) -> int:
         """Steps since the workers met."""
         return self._alone
+
+    @property
+    def every_step(self) -> bool:
+        """Whether they meet in every step at this stage of the run."""
+        return self.always or self._steps <= self._always_for
+
+    def leaves(self, steps: int) -> bool:
+        """Whether so many steps lie between two meetings that are counted by steps over epochs."""
+        return self._every is not None and not self.at_epochs and steps < self._every
 
     @property
     def always(self) -> bool:
