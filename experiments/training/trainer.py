@@ -16,6 +16,7 @@ from .engines.base import Array, Model
 from .kvstores import KVStore
 from .options import Options
 from .partition import Partition
+from .pipeline.passes import Passes
 from .reporting.epoch import Epoch, Progress
 from .reporting.meters import Vector
 from .reporting.phases import DATA
@@ -27,10 +28,20 @@ _AHEAD = 2  # steps enqueued beyond the one whose outcome is read: keeps the eng
 class Trainer:
     """One worker's run: `options` over its `shares` of `dataset` with `model`, kept in step with the others by `store`."""
 
-    def __init__(self, options: Options, dataset: Dataset, model: Model, store: KVStore, shares: Shares) -> None:
+    def __init__(
+        self,
+        options: Options,
+        dataset: Dataset,
+        model: Model,
+        store: KVStore,
+        shares: Shares,
+        passes: Passes | None = None,
+    ) -> None:
+        """`passes` compute a step, where not the whole model does."""
         self._options = options
         self._images = dataset.train
         self._model = model
+        self._passes: Model | Passes = passes or model
         self._store = store
         self._shares = shares
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
@@ -39,8 +50,8 @@ class Trainer:
             len(dataset.train.images), options.batch_size, store.workers, options.epoch_steps
         )
         self._partition = Partition(
-            options.shards, dataset.train.labels, shares, seed=options.seed, pieces=options.label_pieces,
-            concentration=options.concentration,
+            options.shards, dataset.train.labels, passes.shares if passes else shares, seed=options.seed,
+            pieces=options.label_pieces, concentration=options.concentration,
         )  # fmt: skip
         self._progress = Progress(store.rank, self._steps)
 
@@ -92,13 +103,13 @@ class Trainer:
             if phases.begin_step(step, self._steps):
                 model.wait()
             phases.rest()
-            outcomes.append(model.train(batch, store))
+            outcomes.append(self._passes.train(batch, store))
             store.step(rate)
             if len(outcomes) > _AHEAD:
-                sums += model.read(outcomes.popleft())
+                sums += self._passes.read(outcomes.popleft())
                 self._progress.report(epoch, step)
         for outcome in outcomes:
-            sums += model.read(outcome)
+            sums += self._passes.read(outcome)
         phases.rest()
         store.settle()
         if epoch == self._options.epochs:
