@@ -79,10 +79,10 @@ def _work(chosen: options.Options) -> None:
     dataset = dataset.holding_out(chosen.holdout).fitted(architecture.side, architecture.channels)
     begun = checkpoint.beginning(architecture, chosen.seed)
     workers = trial.world_size()
-    parted = sharding.shares(os.environ, chosen.batch_size, workers, trial.rank())
+    shares = sharding.shares(os.environ, chosen.batch_size, workers, trial.rank())
     plan = pipeline.planned(architecture, chosen, workers)
     if plan:
-        plan.shares(parted)
+        plan.shares(shares)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     memory.check(architecture, dataset, chosen, os.environ)
     engines.require(chosen.engine)
@@ -92,7 +92,6 @@ def _work(chosen: options.Options) -> None:
     os.environ.update(derived)  # before the engine reads it
     engine = engines.load(chosen.engine)
 
-    from .pipeline.passes import Passes
     from .pipeline.store import PipelineKVStore
     from .trainer import Trainer
 
@@ -120,8 +119,7 @@ def _work(chosen: options.Options) -> None:
         memory.in_pieces(shares.own, chosen.accumulate)
         store.attach(model, shares)
         store.restore(begun.state)
-        passes = Passes(plan, store, model, shares) if plan and isinstance(store, PipelineKVStore) else None
-        trainer = Trainer(chosen, dataset, model, store, shares, passes)
+        trainer = Trainer(chosen, dataset, model, store, shares)
         start.ready(
             rank=store.rank,
             workers=store.workers,
@@ -131,6 +129,7 @@ def _work(chosen: options.Options) -> None:
             replaceable=store.replaceable,
             factored=[layer.name for layer in factored],
             implementation=store.implementation,
+            stage=plan.described(store.rank) if plan else None,
         )
         trainer.run(begun.epoch)
         if chosen.save_weights and store.rank == 0:

@@ -16,7 +16,6 @@ from .engines.base import Array, Model
 from .kvstores import KVStore
 from .options import Options
 from .partition import Partition
-from .pipeline.passes import Passes
 from .reporting.epoch import Epoch, Progress
 from .reporting.meters import Vector
 from .reporting.phases import DATA
@@ -28,20 +27,12 @@ _AHEAD = 2  # steps enqueued beyond the one whose outcome is read: keeps the eng
 class Trainer:
     """One worker's run: `options` over its `shares` of `dataset` with `model`, kept in step with the others by `store`."""
 
-    def __init__(
-        self,
-        options: Options,
-        dataset: Dataset,
-        model: Model,
-        store: KVStore,
-        shares: Shares,
-        passes: Passes | None = None,
-    ) -> None:
-        """`passes` compute a step, where not the whole model does."""
+    def __init__(self, options: Options, dataset: Dataset, model: Model, store: KVStore, shares: Shares) -> None:
         self._options = options
         self._images = dataset.train
         self._model = model
-        self._passes: Model | Passes = passes or model
+        passes = store.passes(model, shares)
+        self._passes = passes or model
         self._store = store
         self._shares = shares
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)

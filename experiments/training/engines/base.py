@@ -86,7 +86,7 @@ class Stage(ABC):
         """Where to put what comes from the stage before, until `forward`; empty for the model's first layers.
 
         Returns:
-            (micro-batch * values of an image,) float32, no unit.
+            (values,) float32, no unit, image after image.
         """
 
     @abstractmethod
@@ -94,7 +94,7 @@ class Stage(ABC):
         """Where to put the gradient of the stage's output, until `backward`; empty for the model's last layers.
 
         Returns:
-            (micro-batch * values of an image,) float32, no unit.
+            (values,) float32, no unit, image after image.
         """
 
     @abstractmethod
@@ -103,11 +103,12 @@ class Stage(ABC):
 
         Args:
             slot: a free one.
-            images: (micro-batch, ...) uint8, in units of the data set's pixels; used by the first layers alone.
-            labels: (micro-batch,) of the engine's dtype, numbers of classes, no unit; used by the last layers alone.
+            images: (images, side, side) uint8, or with channels before the sides, in units of the data set's pixels; used by
+                the first layers alone.
+            labels: (images,) of the engine's dtype, numbers of classes, no unit; used by the last layers alone.
 
         Returns:
-            (micro-batch * values of an image,) float32, no unit: the output, until the slot's next `forward`; of the
+            (values,) float32, no unit, image after image: the output, until the slot's next `forward`; of the
                 last layers (two,): the loss, a sum over images, and the count of right answers.
         """
 
@@ -116,7 +117,7 @@ class Stage(ABC):
         """Add to the layers' gradients; the slot is then free.
 
         Returns:
-            (micro-batch * values of an image,) float32, no unit: the gradient of the stage's input, until the slot's
+            (values,) float32, no unit, image after image: the gradient of the stage's input, until the slot's
                 next `backward`; empty for the model's first layers.
         """
 

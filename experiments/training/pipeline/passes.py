@@ -6,14 +6,13 @@ import numpy as np
 
 from ..engines.base import Batch, Floats, Model
 from ..kvstores.allreduce.exchange import as_bytes
-from ..kvstores.allreduce.links import Link
+from ..kvstores.allreduce.links import Link, Links
 from ..kvstores.base import KVStore
 from ..reporting.meters import Vector
 from ..reporting.phases import BACKWARD, FORWARD, PULL, PUSH
 from ..sharding import Shares
 from .plan import Plan
 from .schedule import passes
-from .store import PipelineKVStore
 
 
 class Passes:
@@ -24,17 +23,17 @@ class Passes:
     gradient is written again, the last one is handed over.
     """
 
-    def __init__(self, plan: Plan, store: PipelineKVStore, model: Model, shares: Shares) -> None:
+    def __init__(self, plan: Plan, links: Links, model: Model, shares: Shares) -> None:
         """`shares` is how single workers would share a batch."""
         self.shares = plan.shares(shares)
         """How replicas do: every worker walks its replica's batches."""
-        stage, self._size = plan.stage(store.rank), self.shares.own // plan.micro_batches
+        stage, self._size = plan.stage(links.rank), self.shares.own // plan.micro_batches
         self._slots = plan.under_way(stage)
         self._stage = model.stage(plan.layers[stage], self._slots, self._size)
         self._passes = passes(plan.schedule, stage, plan.stages, plan.micro_batches)
-        self._before = store.neighbour(-1)
-        self._after = store.neighbour(+1)
-        self._phases = store.phases
+        self._before = links.to(0, links.rank - 1) if stage else None
+        self._after = links.to(0, links.rank + 1) if stage < plan.stages - 1 else None
+        self._phases = links.phases
 
     def train(self, batch: Batch, store: KVStore) -> Vector:
         """All passes of a step.
@@ -63,10 +62,10 @@ class Passes:
         """It is there.
 
         Args:
-            outcome: (two,) float64, as `train` gives.
+            outcome: (two,) float64, no unit: what `train` gave.
 
         Returns:
-            the same.
+            (two,) float64, no unit: the same.
         """
         return outcome
 

@@ -61,6 +61,12 @@ class Plan:
         """The workers that compute a worker's stage, by replica: their gradients are added up."""
         return list(range(self.stage(rank), self.stages * self.replicas, self.stages))
 
+    def described(self, rank: int) -> dict[str, object]:
+        """A worker's place, numbered from 1, and the layers that it trains, for its `ready` event."""
+        stage = self.stage(rank)
+        trained = [each.name for layer in self.layers[stage] for each in layer.every() if each.name]
+        return {"number": stage + 1, "of": self.stages, "replica": rank // self.stages + 1, "layers": trained}
+
     def under_way(self, stage: int) -> int:
         """Micro-batches that a stage keeps at once."""
         return under_way(self.schedule, stage, self.stages, self.micro_batches)

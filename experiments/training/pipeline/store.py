@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..engines.base import Model
 from ..kvstores.allreduce.exchange import Exchange, as_bytes
 from ..kvstores.allreduce.kvstore import agree
-from ..kvstores.allreduce.links import Link, Links
+from ..kvstores.allreduce.links import Links
 from ..kvstores.allreduce.part import Part, Step
 from ..kvstores.base import KVStore
 from ..kvstores.registration import FLOAT32
@@ -24,6 +24,7 @@ from ..rules.common import Descent, Method
 from ..rules.sgd import Sgd
 from ..sharding import Shares
 from ..trial import Seat
+from .passes import Passes
 from .plan import Plan
 
 
@@ -47,11 +48,6 @@ class PipelineKVStore(KVStore):
         self.rank = self._links.rank
         self.workers = self._links.workers
 
-    def neighbour(self, distance: int) -> Link | None:
-        """The connection to the worker of the stage that lies so far behind in the same replica; None where there is none."""
-        stage = self._plan.stage(self.rank) + distance
-        return self._links.to(0, self.rank + distance) if 0 <= stage < self._plan.stages else None
-
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """A buffer for each stage."""
         return self._plan.counts
@@ -71,6 +67,10 @@ class PipelineKVStore(KVStore):
         self._own = own, gradients
         peers = self._links.among(self._plan.peers(self.rank))
         self._part = Part(*self._own, self._rule, peers, 0, FLOAT32, layout[stage][1]) if peers.workers > 1 else None
+
+    def passes(self, model: Model, shares: Shares) -> Passes:
+        """Those of the own stage."""
+        return Passes(self._plan, self._links, model, shares)
 
     def step(self, learning_rate: float) -> None:
         """One step on the own stage's values, once its gradients are added up; all of it at once."""

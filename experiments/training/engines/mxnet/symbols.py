@@ -71,7 +71,7 @@ class Translator:
         self._computed = computed_channels(architecture.placed, VECTOR)
 
     def apart(self, placed_layers: Sequence[PlacedLayer]) -> Translator:
-        """The same for these layers by themselves: what comes to them, and what they make, has the model's own channels only."""
+        """The same for these layers by themselves: what comes to them, and what they make, has no channels but the model's."""
         found = copy(self)
         found._computed = computed_channels(placed_layers, VECTOR)
         return found
