@@ -31,6 +31,7 @@ class MxnetStage(Stage):
         `inputs` and `outputs` are shapes of a micro-batch: None before the model's first layers, and behind its last.
         """
         self._gradients = gradients
+        self._computed = [memory(gradient) for gradient in gradients]
         self._slots = [_Slot(part, inputs, outputs, memory) for part in parts]
 
     def begin(self) -> None:
@@ -54,7 +55,10 @@ class MxnetStage(Stage):
 
     def backward(self, slot: int) -> Floats:
         """Run one executor."""
-        return self._slots[slot].backward()
+        found = self._slots[slot].backward()
+        for gradient in self._computed:
+            gradient.written()
+        return found
 
 
 class _Slot:
