@@ -154,6 +154,6 @@ MUTATIONS = [
         ("for node in nodes if node.memory_bytes is None]", "for node in nodes]"),
         ("return min(known, key=", "return max(known, key="),
         ("max(lacking, key=shortage)", "min(lacking, key=shortage)"),
-        ("if answer.memory and not answer.memory.fits", "if answer.memory"),
+        ("if each[2].memory and not each[2].memory.fits", "if each[2].memory"),
     ),
 ]
