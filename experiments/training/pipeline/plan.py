@@ -97,7 +97,7 @@ def slowness(plan: Plan) -> float:
 
 def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan | None:
     """The plan for so many workers; None where the strategy is another."""
-    if chosen.own["strategy"] != PIPELINE:
+    if chosen.own.get("strategy") != PIPELINE:
         return None
     stages, micro_batches = int(chosen.own["stages"]), int(chosen.own["micro_batches"])
     _check_options(chosen)
