@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from contract import wire
@@ -12,6 +14,8 @@ from .datasets import Dataset
 from .errors import ProgramError
 from .estimates.traffic import factored
 from .models import Architecture
+from .models.architecture import outputs_of
+from .pipeline import Plan, planned
 
 if TYPE_CHECKING:
     from .options import Options
@@ -74,10 +78,27 @@ class Need:
 def need(architecture: Architecture, image_bytes: int, engine: str, *, held: int = 0, workers: int = 1) -> Need:
     """What a worker needs for a model and a data set whose images take so many bytes, where the store holds so many values of
     other workers."""
-    share = SHARES.get(engine, SHARES["mxnet"])
+    share = _share(engine)
     values = share.parameters * architecture.parameters() + held
-    fixed = share.base + values * _FLOAT + image_bytes * (1 + 1 / workers)
-    outputs = architecture.outputs()
+    return _need(share, values, image_bytes * (1 + 1 / workers), architecture.outputs())
+
+
+def stage_need(architecture: Architecture, image_bytes: float, engine: str, plan: Plan, stage: int) -> Need:
+    """What a worker of a pipeline needs: gradients and outputs of its own layers alone, but the values of all, since it
+    validates with the whole model."""
+    share, placed = _share(engine), plan.layers[stage]
+    own = sum(array.size for layer in placed for array in layer.arrays())
+    values = architecture.parameters() + (share.parameters - 1) * own + (own if plan.replicas > 1 else 0)
+    workers = plan.stages * plan.replicas
+    return _need(share, values, image_bytes * (1 + plan.stages / workers), outputs_of(placed))
+
+
+def _share(engine: str) -> Share:
+    return SHARES.get(engine, SHARES["mxnet"])
+
+
+def _need(share: Share, values: float, image_bytes: float, outputs: Sequence[int]) -> Need:
+    fixed = share.base + values * _FLOAT + image_bytes
     return Need(round(fixed), round((share.outputs * sum(outputs) + share.largest * max(outputs)) * _FLOAT))
 
 
@@ -102,34 +123,44 @@ class Demand:
     chosen: Options
     workers: int = 1
 
+    @cached_property
+    def plan(self) -> Plan | None:
+        """Of a pipeline, where it is one."""
+        return planned(self.architecture, self.chosen, self.workers)
+
     @property
-    def images(self) -> int:
-        """Computed at once, as it is asked for."""
-        return -(-self.chosen.batch_size // self.chosen.accumulate)
+    def cutting(self) -> str:
+        """The parameter that says in how many pieces a batch is computed."""
+        return "micro_batches" if self.plan else "accumulate"
+
+    @property
+    def _pieces(self) -> int:
+        return self.plan.micro_batches if self.plan else self.chosen.accumulate
 
     @property
     def nbytes(self) -> int:
-        """Needed, as it is asked for."""
-        return self._need(self.chosen).of(self.images)
+        """Needed, as it is asked for, by the worker that needs most."""
+        return max(each.of(images) for each, images in self._needs(self.chosen.batch_size, self._pieces))
 
     @property
     def words(self) -> str:
         """That in words."""
+        needs = self._needs(self.chosen.batch_size, self._pieces)
+        stage = max(range(len(needs)), key=lambda number: needs[number][0].of(needs[number][1]))
+        which = f"stage {stage + 1} of {self.chosen.model}" if self.plan else self.chosen.model
         return (
-            f"{self.chosen.model} with {self.images} images at once needs about {self.nbytes // _MEGABYTE} MB with"
+            f"{which} with {needs[stage][1]} images at once needs about {self.nbytes // _MEGABYTE} MB with"
             f" {self.chosen.engine}"
         )
 
     def fits(self, memory: int, *, batch: int | None = None, pieces: int | None = None) -> bool:
         """Whether a node with so much memory is enough for a batch in so many pieces, or for what is asked for."""
-        asked = replace(
-            self.chosen, batch_size=batch or self.chosen.batch_size, accumulate=pieces or self.chosen.accumulate
-        )
-        return -(-asked.batch_size // asked.accumulate) <= self._need(asked).most(memory)
+        needs = self._needs(batch or self.chosen.batch_size, pieces or self._pieces)
+        return all(images <= each.most(memory) for each, images in needs)
 
     def largest(self, memory: int) -> int:
         """The largest batch that fits in as many pieces as are asked for; 0 where not even one image a piece does."""
-        pieces, low, high = self.chosen.accumulate, 0, 1
+        pieces, low, high = self._pieces // math.gcd(self._pieces, self._together), 0, 1
         while self.fits(memory, batch=high * pieces):
             low, high = high, 2 * high
         while high - low > 1:
@@ -139,9 +170,28 @@ class Demand:
 
     def pieces(self, memory: int) -> int | None:
         """The fewest equal pieces in which the batch fits; None where there is no such number."""
-        batch = self.chosen.batch_size
+        batch = self.chosen.batch_size * self._together
         counts = (count for count in range(2, min(batch, _MOST_PIECES) + 1) if batch % count == 0)
         return next((count for count in counts if self.fits(memory, pieces=count)), None)
+
+    @property
+    def _together(self) -> int:
+        """Workers that compute one batch."""
+        return self.plan.stages if self.plan else 1
+
+    def _needs(self, batch: int, pieces: int) -> list[tuple[Need, int]]:
+        """What a worker of each stage needs, and the images that it computes at once."""
+        piece = -(-batch * self._together // pieces)
+        if not self.plan:
+            return [(self._need(replace(self.chosen, batch_size=batch, accumulate=pieces)), piece)]
+        plan = replace(self.plan, micro_batches=pieces)
+        return [
+            (
+                stage_need(self.architecture, self.image_bytes, self.chosen.engine, plan, stage),
+                piece * plan.under_way(stage),
+            )
+            for stage in range(plan.stages)
+        ]
 
     def _need(self, chosen: Options) -> Need:
         held = 0 if self.workers == 1 or chosen.kvstore == "none" else self._held(chosen)
@@ -162,7 +212,7 @@ def check(architecture: Architecture, dataset: Dataset, chosen: Options, environ
         return
     largest, pieces = demand.largest(memory), demand.pieces(memory)
     ways = [f"use --batch-size {largest} or less"] if largest else []
-    ways += [f"compute the batch in pieces: --accumulate {pieces}"] if pieces else []
+    ways += [f"compute the batch in pieces: --{demand.cutting.replace('_', '-')} {pieces}"] if pieces else []
     raise ProgramError(
         f"{demand.words}, and {environment.get(wire.NODE, 'this node')} has {memory // _MEGABYTE} MB",
         ", or ".join(ways) or "choose a smaller model, fewer images (--limit), or nodes with more memory",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from contract import wire
 
-from . import checkpoint, datasets, engines, kvstores, memory, models, options, schedule, sharding, trial
+from . import checkpoint, datasets, engines, kvstores, memory, models, options, pipeline, schedule, sharding, trial
 from .engines.layout import laid_out
 from .errors import ProgramError
 from .kvstores import KVStoreOptions
@@ -79,7 +79,10 @@ def _work(chosen: options.Options) -> None:
     dataset = dataset.holding_out(chosen.holdout).fitted(architecture.side, architecture.channels)
     begun = checkpoint.beginning(architecture, chosen.seed)
     workers = trial.world_size()
-    sharding.batch_sizes(os.environ, chosen.batch_size, workers)
+    shares = sharding.shares(os.environ, chosen.batch_size, workers, trial.rank())
+    plan = pipeline.planned(architecture, chosen, workers)
+    if plan:
+        plan.shares(shares)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     memory.check(architecture, dataset, chosen, os.environ)
     engines.require(chosen.engine)
@@ -89,12 +92,17 @@ def _work(chosen: options.Options) -> None:
     os.environ.update(derived)  # before the engine reads it
     engine = engines.load(chosen.engine)
 
+    from .pipeline.store import PipelineKVStore
     from .trainer import Trainer
 
     start.imported()
     rate = schedule.scaled(chosen.learning_rate, chosen.learning_rate_scaling, workers)
-    with kvstores.open_kvstore(
-        chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
+    with (
+        PipelineKVStore(plan, chosen.own)
+        if plan
+        else kvstores.open_kvstore(
+            chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
+        )
     ) as store:
         buckets = store.buckets(architecture.sizes())
         if store.by_parts:
@@ -121,6 +129,7 @@ def _work(chosen: options.Options) -> None:
             replaceable=store.replaceable,
             factored=[layer.name for layer in factored],
             implementation=store.implementation,
+            stage=plan.described(store.rank) if plan else None,
         )
         trainer.run(begun.epoch)
         if chosen.save_weights and store.rank == 0:

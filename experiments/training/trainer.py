@@ -31,6 +31,8 @@ class Trainer:
         self._options = options
         self._images = dataset.train
         self._model = model
+        passes = store.passes(model, shares)
+        self._passes = passes or model
         self._store = store
         self._shares = shares
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
@@ -39,8 +41,8 @@ class Trainer:
             len(dataset.train.images), options.batch_size, store.workers, options.epoch_steps
         )
         self._partition = Partition(
-            options.shards, dataset.train.labels, shares, seed=options.seed, pieces=options.label_pieces,
-            concentration=options.concentration,
+            options.shards, dataset.train.labels, passes.shares if passes else shares, seed=options.seed,
+            pieces=options.label_pieces, concentration=options.concentration,
         )  # fmt: skip
         self._progress = Progress(store.rank, self._steps)
 
@@ -92,13 +94,13 @@ class Trainer:
             if phases.begin_step(step, self._steps):
                 model.wait()
             phases.rest()
-            outcomes.append(model.train(batch, store))
+            outcomes.append(self._passes.train(batch, store))
             store.step(rate)
             if len(outcomes) > _AHEAD:
-                sums += model.read(outcomes.popleft())
+                sums += self._passes.read(outcomes.popleft())
                 self._progress.report(epoch, step)
         for outcome in outcomes:
-            sums += model.read(outcome)
+            sums += self._passes.read(outcome)
         phases.rest()
         store.settle()
         if epoch == self._options.epochs:

@@ -131,7 +131,7 @@ def _option(
     moved, steps = candidate.estimate.traffic, candidate.estimate.steps
     if moved is None or not steps:
         raise ValueError(f"{candidate.strategy.name}: its traffic or its steps are not known")
-    computing = max(rate.step_seconds(batch) for rate in rates[: candidate.nodes])
+    computing = moved.computing * max(rate.step_seconds(batch) for rate in rates[: candidate.nodes])
     seconds = epoch_seconds(computing, candidate.nodes, steps, moved, link, costs)
     return Option(
         candidate,

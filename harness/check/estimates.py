@@ -63,6 +63,8 @@ class Traffic(BaseModel):
     """Whether a step is that of one worker with all the batches."""
     one_model: bool
     """Whether one model comes of it."""
+    computing: Amount = 1.0
+    """How many times as long as for its own batch, by the whole model, the slowest worker computes, or waits for computing."""
 
 
 class Estimate(BaseModel):

@@ -29,22 +29,26 @@ def placed_within_memory(
 
 
 def require_memory(placements: Iterable[Placement], completed: Callable[[Node], Node] | None = None) -> None:
-    """Raise BadInputError where a trial needs more memory than one of its nodes has: of several trials the one that lacks most.
+    """Raise BadInputError where a trial needs more memory than one of its nodes has: of several trials the one that lacks most;
+    and where its program says that it cannot be.
 
     `completed` adds to a node what it said itself: given that, only nodes are judged of which the inventory does not say it.
-    Programs that say nothing of their memory are taken as they are, and so are trials whose parameters are contradictory.
+    Programs that say nothing of their memory are taken as they are.
     """
     asked: dict[Path, list[tuple[Placement, Node, Question]]] = {}
     for placement in placements:
         estimator, node = placement.trial.program.estimator, _least(placement, completed)
         if estimator and node:
             asked.setdefault(estimator, []).append((placement, node, _question(placement, node)))
-    lacking = [
+    answered = [
         (placement, node, answer)
         for estimator, each in asked.items()
         for (placement, node, _), answer in zip(each, _answers(estimator, [one for *_, one in each]), strict=True)
-        if answer.memory and not answer.memory.fits
     ]
+    for placement, _, answer in answered:
+        if answer.fault:
+            raise BadInputError(f"trial {placement.trial.id}: {answer.fault}", answer.remedy)
+    lacking = [each for each in answered if each[2].memory and not each[2].memory.fits]
     if lacking:
         raise _refused(lacking)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.dataset import Bytes
+from ..errors import ProgramError
 from ..models import Weights
+from ..models.architecture import PlacedLayer
 from ..reporting.meters import Vector
 from .layout import Factored, Layout
 
@@ -69,6 +71,55 @@ class Memory(ABC):
             (size,) float32, no unit; what is written there is in the engine's array.
         """
         return self.settled()
+
+
+class Stage(ABC):
+    """Consecutive layers of a model by themselves, forward and backward, for micro-batches several of which are under way: each
+    has a slot of its own from its forward to its backward."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """A step begins: set the layers' gradients to zero. Every `backward` adds to them."""
+
+    @abstractmethod
+    def inputs(self, slot: int) -> Floats:
+        """Where to put what comes from the stage before, until `forward`; empty for the model's first layers.
+
+        Returns:
+            (values,) float32, no unit, image after image.
+        """
+
+    @abstractmethod
+    def errors(self, slot: int) -> Floats:
+        """Where to put the gradient of the stage's output, until `backward`; empty for the model's last layers.
+
+        Returns:
+            (values,) float32, no unit, image after image.
+        """
+
+    @abstractmethod
+    def forward(self, slot: int, images: Array, labels: Array) -> Floats:
+        """Run the layers.
+
+        Args:
+            slot: a free one.
+            images: (images, side, side) uint8, or with channels before the sides, in units of the data set's pixels; used by
+                the first layers alone.
+            labels: (images,) of the engine's dtype, numbers of classes, no unit; used by the last layers alone.
+
+        Returns:
+            (values,) float32, no unit, image after image: the output, until the slot's next `forward`; of the
+                last layers (two,): the loss, a sum over images, and the count of right answers.
+        """
+
+    @abstractmethod
+    def backward(self, slot: int) -> Floats:
+        """Add to the layers' gradients; the slot is then free.
+
+        Returns:
+            (values,) float32, no unit, image after image: the gradient of the stage's input, until the slot's
+                next `backward`; empty for the model's first layers.
+        """
 
 
 class Model(ABC):
@@ -157,6 +208,13 @@ class Model(ABC):
         """
         raise NotImplementedError
 
+    def stage(self, layers: Sequence[PlacedLayer], slots: int, images: int) -> Stage:
+        """Some of the model's layers by themselves, on the model's own values and gradients.
+
+        `images` are those of a micro-batch. Raises ProgramError where the engine has no stages.
+        """
+        raise ProgramError("this engine has no stages", "use --engine mxnet, or --strategy data")
+
     @abstractmethod
     def descend(self, scale: float) -> None:
         """Run, or enqueue, value -= scale * gradient for all parameters."""
@@ -191,6 +249,14 @@ class Model(ABC):
         Returns:
             copies, (channels,) float32, in units of what is normalised.
         """
+
+    def adopt(self, statistics: Mapping[str, Weights]) -> None:
+        """Take some of the statistics from elsewhere.
+
+        Args:
+            statistics: (channels,) float32 by name, in units of what is normalised.
+        """
+        raise NotImplementedError
 
 
 class Engine(ABC):

@@ -64,7 +64,7 @@ def _memory(demand: Demand, memory: int | None) -> Json:
     fits = memory is None or demand.fits(memory)
     found: Json = {"text": demand.words, "nbytes": demand.nbytes, "fits": fits, "instead": []}
     if memory is not None and not fits:
-        ways = {"batch_size": demand.largest(memory), "accumulate": demand.pieces(memory)}
+        ways = {"batch_size": demand.largest(memory), demand.cutting: demand.pieces(memory)}
         found["instead"] = [{name: value} for name, value in ways.items() if value]
     return found
 

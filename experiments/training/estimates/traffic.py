@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ from ..kvstores.allreduce import dense
 from ..kvstores.parameter_server.server_shards import even_bound, in_key_order, server_loads
 from ..kvstores.registration import BFLOAT16, FLOAT32, TWO_BIT
 from ..models import Architecture, DenseLayer
+from ..models.layers import Normalisation
+from ..pipeline import Plan, planned
+from ..pipeline.plan import slowness
 from ..rules import RULES, Rule, cadence_of
 from ..rules.average import Average
 from ..rules.sgd import Sgd
@@ -40,6 +44,8 @@ class Traffic:
     """Whether a step is that of one worker with all the batches."""
     one_model: bool
     """Whether one model comes of it."""
+    computing: float = 1.0
+    """How many times as long as for its own batch, by the whole model, the slowest worker computes, or waits for computing."""
 
 
 ALONE = Traffic(0.0, 0.0, 0.0, hides=False, exact=True, one_model=True)
@@ -53,6 +59,8 @@ def traffic(
 
     `servers` is None where there is one on every node. Raises ProgramError where the parameters contradict each other.
     """
+    if plan := planned(architecture, chosen, workers):
+        return _through_stages(plan, chosen.batch_size, steps)
     if workers == 1:
         return ALONE
     if chosen.kvstore == _NONE:
@@ -62,6 +70,25 @@ def traffic(
     if chosen.kvstore in (_SYNCHRONOUS, _ASYNCHRONOUS) and chosen.rule is None:
         return _over_servers(architecture, chosen, workers, servers or workers, steps)
     return None
+
+
+def _through_stages(plan: Plan, batch: int, steps: int) -> Traffic:
+    """A stage sends outputs to the next and gradients to the one before, and gets as many; at an epoch's end it tells its
+    values to the others of its replica."""
+    images, last = batch * plan.stages, plan.stages - 1
+    sent = []
+    for stage, placed in enumerate(plan.layers):
+        between = math.prod(placed[0].before) * (stage > 0) + math.prod(placed[-1].after) * (stage < last)
+        own = sum(array.size for layer in placed for array in layer.arrays())
+        sent.append(
+            images * between * _FLOAT + dense.shard_bytes(own, plan.replicas) + own * last * _FLOAT / steps,
+        )
+    normalises = any(
+        isinstance(each.layer, Normalisation) for layers in plan.layers for one in layers for each in one.every()
+    )
+    return Traffic(
+        float(steps), max(sent), max(sent), hides=True, exact=not normalises, one_model=True, computing=slowness(plan)
+    )
 
 
 def factored(architecture: Architecture, chosen: Options, workers: int) -> list[DenseLayer]:

@@ -37,6 +37,7 @@ from ..sharding import Shares
 if TYPE_CHECKING:
     from ..engines.base import Model
     from ..models import DenseLayer
+    from ..pipeline.passes import Passes
 
 STALL_SECONDS = 300.0
 """How long a worker waits for another in which nothing moves. Where a launcher watches, it has a limit of its own."""
@@ -96,6 +97,10 @@ class KVStore(ABC):
 
         On return every worker has rank 0's values, and any worker may `step`.
         """
+
+    def passes(self, model: Model, shares: Shares) -> Passes | None:
+        """What computes a step's forward and backward, where a worker does not compute the whole model."""
+        return None
 
     def announce(self, learning_rate: float) -> None:
         """Learn before forward what `step` will be told after backward."""

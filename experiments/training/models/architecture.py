@@ -132,7 +132,7 @@ class Architecture:
 
     def outputs(self) -> list[int]:
         """How many values each layer makes of one image, in forward order; without those that change values in place."""
-        return [math.prod(placed.after) for placed in self.every() if not placed.layer.in_place]
+        return outputs_of(self.placed)
 
     def operations(self) -> int:
         """Multiply-adds of one image's forward pass, of convolutions and dense layers: all else is little beside them."""
@@ -182,6 +182,11 @@ class Architecture:
         starts = [0, *accumulate(len(list(layer.arrays())) for layer in self.placed)]
         limits = {max(start for start in starts if start <= limit) for limit in (0, *accumulate(counts))}
         return [end - start for start, end in pairwise(sorted(limits))]
+
+
+def outputs_of(placed: Sequence[PlacedLayer]) -> list[int]:
+    """How many values each of some layers makes of one image; without those that change values in place."""
+    return [math.prod(each.after) for layer in placed for each in layer.every() if not each.layer.in_place]
 
 
 def _placed(layers: Sequence[Layer], shape: Shape, used: Counter[str]) -> tuple[PlacedLayer, ...]:

@@ -41,11 +41,12 @@ class Start:
         replaceable: bool = False,
         factored: Sequence[str] = (),
         implementation: str = "",
+        stage: Mapping[str, object] | None = None,
     ) -> None:
         """Say that this worker is about to train, with what the program itself set in its `environment`.
 
         `replaceable` is whether another worker could take its place, `factored` are the dense layers whose gradients travel
-        as their factors, `implementation` is whose parameter servers serve.
+        as their factors, `implementation` is whose parameter servers serve, `stage` is the worker's place in a pipeline.
         """
         emit(
             wire.READY,
@@ -57,6 +58,7 @@ class Start:
             replaceable=replaceable,
             **({"factored": list(factored)} if factored else {}),
             **({"kvstore_implementation": implementation} if implementation else {}),
+            **({"stage": dict(stage)} if stage else {}),
             import_seconds=self._before + self._imported - self._loaded,
             data_seconds=self._loaded - self._began,
             store_seconds=time.perf_counter() - self._imported,

@@ -156,7 +156,7 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_largest_that_does() -> No
     fitting = advised(*large, "--batch-size", most[1], "-n", "2")
     assert option(fitting, "one node", 1)["fits"] is True
     assert option(fitting, "sums", 2)["fits"] is False  # which also holds another node's gradients
-    assert refused(*large, "--set", f"batch_size={int(most[1]) + 1}")
+    assert refused(*large, "--set", f"batch_size={int(most[1]) + 1}", "-n", "1")
     assert "too much memory: sums on 2 nodes: use --set batch_size=" in " ".join(
         harness(*large, "--batch-size", most[1], "-n", "2").split()
     )

@@ -92,6 +92,13 @@ def test_the_slowest_node_says_how_long_a_step_computes() -> None:
     assert next(each for each in found if each.nodes == 3).computing_seconds == 0.12
 
 
+def test_a_strategy_may_compute_longer_than_a_node_with_its_own_batch() -> None:
+    slow = NOTHING.model_copy(update={"computing": 1.5, "meetings": STEPS // 2})
+    (each,) = (option for option in options(candidate("slow", 2, slow)) if option.nodes == 2)
+    assert each.computing_seconds == pytest.approx(0.06)
+    assert each.seconds.value == pytest.approx(STEPS / 2 * 0.06)
+
+
 def test_rows_are_one_node_the_most_and_each_strategy_s_best_number_once() -> None:
     several = [
         sums(2, 0.1),

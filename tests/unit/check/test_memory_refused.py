@@ -54,7 +54,16 @@ def test_what_nobody_knows_is_not_judged() -> None:
     plain = placed()
     program = replace(plain.trial, program=plain.trial.program.model_copy(update={"estimates": None}))
     require_memory([replace(plain, trial=program)])
-    require_memory([placed(model="lenet5", dataset="cifar10")])  # the program itself says what is wrong
+
+
+def test_what_cannot_be_is_refused_in_the_programs_own_words() -> None:
+    error = refused(placed("a", batch_size=1), placed("b", model="lenet5", dataset="cifar10"))
+    assert error.message == "trial b: images have channels: 3, the model takes: 1"
+    assert error.remedy == "choose another data set or model"
+    pipeline: dict[str, Value] = {"strategy": "pipeline", "stages": 3, "batch_size": 1}
+    error = refused(placed("c", **pipeline))
+    assert error.message == "trial c: 2 workers cannot be shared out evenly among 3 stages"
+    assert error.remedy == "use --stages 2, or --strategy data"
 
 
 def test_nodes_of_which_the_inventory_says_nothing_are_judged_by_their_own_words() -> None:

@@ -69,18 +69,18 @@ class Part:
         self._statistics = statistics
         self._executor: Array = None
 
-    def take(self, images: Array, labels: Array, previous: Part | None) -> None:
-        """Enqueue what hands the input over: the output of the `previous` part, where there is one, lies there already.
+    def take(self, images: Array, labels: Array, *, first: bool) -> None:
+        """Enqueue what hands the input over.
 
         Args:
             images: of the first part (batch, side, side) uint8, in units of the data set's pixels; else
-                the previous part's output, dtype float32.
+                what comes from the part before, dtype float32, always in the same array, where it lies already.
             labels: (batch,) float32, numbers of classes, no unit.
-            previous: the part before this one, None before the first.
+            first: whether this is the model's first part.
         """
         if not self._executor:
-            self._bind(images, labels, previous)
-        if not previous:
+            self._bind(images, labels, first=first)
+        if first:
             images.copyto(self._images)
         if self._label is not None:
             labels.copyto(self._label)
@@ -108,12 +108,12 @@ class Part:
         self._executor.backward([head, *self.inputs.values()])  # no gradient comes from there
         return self._input_gradient
 
-    def _bind(self, images: Array, labels: Array, previous: Part | None) -> None:
+    def _bind(self, images: Array, labels: Array, *, first: bool) -> None:
         """Fix every array, now that shapes are known: an executor's output is the same memory in every step."""
         names = self._symbol.list_arguments()
-        self._images = images if previous else images.copy()
+        self._images = images.copy() if first else images
         self._label = labels.copy() if LABEL in names else None
-        self._input_gradient = mx.nd.zeros(images.shape) if previous else None
+        self._input_gradient = None if first else mx.nd.zeros(images.shape)
         forms = {name: (len(labels), units) for name, units in self._factored.items()}
         self.errors = {name: mx.nd.zeros(form) for name, form in forms.items()}
         zeros = {error_of(name): mx.nd.zeros(form) for name, form in forms.items()}

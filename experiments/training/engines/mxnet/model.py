@@ -13,7 +13,8 @@ from mxnet import autograd
 from ...datasets.dataset import Bytes
 from ...kvstores.base import KVStore
 from ...memory import validation_batch
-from ...models import Architecture, Weights
+from ...models import Weights
+from ...models.architecture import PlacedLayer
 from ...models.layers import Dropout
 from ...reporting.meters import Vector
 from ...reporting.phases import BACKWARD, DATA, FORWARD
@@ -21,6 +22,7 @@ from ..base import Array, Batch, Floats, Model, Parameter
 from ..layout import Bucket, Layout
 from .graph import IMAGES, LABEL, Graph, Part
 from .memory import MxnetMemory
+from .stage import MxnetStage
 from .symbols import Translator, scored
 from .update import Update
 
@@ -46,11 +48,12 @@ class MxnetModel(Model):
                 del self._gradients[name]  # so that backward does not compute them
         self._update = Update(self.parameters)
         self._draws = any(isinstance(layer, Dropout) for layer in architecture.every_layer())
-        translator = Translator(architecture, layout.dataset, [layer.name for layer in factored])
-        self._validate = self._scoring(architecture, translator)
+        self._architecture = architecture
+        self._translator = Translator(architecture, layout.dataset, [layer.name for layer in factored])
+        self._validate = self._scoring()
         whole = [len(architecture.arrays)]
         counts = [len(bucket.members) for bucket in layout.buckets] if layout.by_parts else whole
-        self._parts = self._training(architecture, translator, counts)
+        self._parts = self._training(counts)
         self._memories: dict[int, MxnetMemory] = {}
         self._head = mx.nd.ones((2,))
 
@@ -86,17 +89,15 @@ class MxnetModel(Model):
     def _forward(self, images: Array, labels: Array, store: KVStore, piece: int) -> Array:
         phases = store.phases
         flow = images
-        previous: Part | None = None
         for number, part in enumerate(self._parts):
             if not piece:
                 store.before_part(number)
-            part.take(flow, labels, previous)
+            part.take(flow, labels, first=not number)
             phases.compute(DATA)
             flow = part.forward()
             phases.compute(FORWARD)
             if piece == self._accumulate - 1:
                 store.forward_done(number)
-            previous = part
         outcome = flow.copy()  # the executor's own is overwritten by the next step
         if phases.sampled:
             outcome.wait_to_read()
@@ -148,6 +149,17 @@ class MxnetModel(Model):
         memory = self._memories.setdefault(id(array), self.memory(array))
         return memory.written().reshape(len(array), -1)
 
+    def stage(self, layers: Sequence[PlacedLayer], slots: int, images: int) -> MxnetStage:
+        """Executors of their own, a slot each; those of the whole model are bound when they are first used."""
+        symbol = self._symbol(layers, self._translator.apart(layers))
+        own = {array.name for layer in layers for array in layer.arrays()}
+        arrays = self._values, self._gradients, self._statistics
+        parts = [Part(symbol, *arrays, {}, adds=True) for _ in range(slots)]
+        gradients = [each.gradient for each in self.parameters if own.intersection(each.name.split("+"))]
+        first, last = (layers[at] is self._architecture.placed[at] for at in (0, -1))
+        shapes = [(images, *shape) for shape in (layers[0].before, layers[-1].after)]
+        return MxnetStage(parts, gradients, None if first else shapes[0], None if last else shapes[1], self.memory)
+
     def descend(self, scale: float) -> None:
         """Enqueue one operation for all parameters."""
         self._update(scale)
@@ -168,6 +180,11 @@ class MxnetModel(Model):
         """The statistics as they are now."""
         return {name: value.asnumpy() for name, value in self._statistics.items()}
 
+    def adopt(self, statistics: Mapping[str, Weights]) -> None:
+        """Copy them."""
+        for name, value in statistics.items():
+            self._statistics[name][:] = value
+
     def _allocate(self, bucket: Bucket) -> None:
         """One buffer, and each member's own view of its values and gradients."""
         shape = bucket.shape
@@ -182,20 +199,26 @@ class MxnetModel(Model):
         for name, first in bucket.members.items():
             self._values[name][:] = first
 
-    def _scoring(self, architecture: Architecture, translator: Translator) -> Graph:
-        logits = translator.through(architecture.placed, mx.sym.var(IMAGES), training=False)
+    def _scoring(self) -> Graph:
+        logits = self._translator.through(self._architecture.placed, mx.sym.var(IMAGES), training=False)
         scores = scored(logits, mx.sym.var(LABEL))
         return Graph(mx.sym.stack(scores.image_losses, scores.correct), {**self._values, **self._statistics})
 
-    def _training(self, architecture: Architecture, translator: Translator, counts: Sequence[int]) -> list[Part]:
-        """A part for so many arrays each; the last one goes on to the loss."""
+    def _symbol(self, layers: Sequence[PlacedLayer], translator: Translator) -> Array:
+        """Of layers in training; the model's last ones go on to the loss."""
+        symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
+        if layers[-1] is not self._architecture.placed[-1]:
+            return symbol
+        scores = scored(symbol, mx.sym.var(LABEL))
+        return mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
+
+    def _training(self, counts: Sequence[int]) -> list[Part]:
+        """A part for so many arrays each."""
+        architecture, translator = self._architecture, self._translator
         parts: list[Part] = []
         for layers in architecture.parts(counts):
             translator.inputs = {}
-            symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
-            if layers[-1] is architecture.placed[-1]:
-                scores = scored(symbol, mx.sym.var(LABEL))
-                symbol = mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
+            symbol = self._symbol(layers, translator)
             units = {layer.name: layer.units for layer in architecture.dense_layers()}
             factored = {name: units[name] for name in translator.inputs}
             if factored:

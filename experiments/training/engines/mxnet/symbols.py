@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import platform
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import mxnet as mx
@@ -68,6 +69,12 @@ class Translator:
         self._factor = dataset.factor
         self._scale = 1.0 / dataset.deviation
         self._computed = computed_channels(architecture.placed, VECTOR)
+
+    def apart(self, placed_layers: Sequence[PlacedLayer]) -> Translator:
+        """The same for these layers by themselves: what comes to them, and what they make, has no channels but the model's."""
+        found = copy(self)
+        found._computed = computed_channels(placed_layers, VECTOR)
+        return found
 
     def through(self, placed_layers: Sequence[PlacedLayer], symbol: Array, *, training: bool) -> Array:
         """What layers make of a symbol.

@@ -150,7 +150,7 @@ class AllreduceKVStore(KVStore):
             (each.name, values.settled().size, sum(one.layer.size for one in each.factored))
             for each, (values, _) in zip(model.parameters, memories, strict=True)
         ]
-        _agree(self._links, repr((self._setting, shares.sizes, layout)))
+        agree(self._links, repr((self._setting, shares.sizes, layout)))
         places = places_in(model)
 
         def rule(size: int, places: Sequence[slice] = ()) -> Rule:
@@ -278,7 +278,7 @@ def _below(first: str, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.N
     return {name.removeprefix(first): array for name, array in state.items() if name.startswith(first)}
 
 
-def _agree(links: Links, layout: str) -> None:
+def agree(links: Links, layout: str) -> None:
     """Raise ProgramError where another worker's model is laid out otherwise: the sums would be of unlike things."""
     unlike = _unlike(links, hashlib.sha256(layout.encode()).digest())
     if unlike:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from copy import copy
 
 from ....reporting.phases import Phases
 from ....trial import Seat
@@ -41,6 +43,15 @@ class Links:
     def to(self, channel: int, rank: int) -> Link:
         """The connection to a worker."""
         return self._links[channel, rank]
+
+    def among(self, ranks: Sequence[int]) -> Links:
+        """The same connections, as far as they are among these workers, of which this is one; numbered in this order."""
+        found = copy(self)
+        found.rank, found.workers = ranks.index(self.rank), len(ranks)
+        found._links = {
+            (channel, ranks.index(rank)): link for (channel, rank), link in self._links.items() if rank in ranks
+        }
+        return found
 
     def close(self) -> None:
         """Close all connections."""
