@@ -10,21 +10,22 @@ from pathlib import Path
 
 import pytest
 from playbooks import play
-from role_plugins import load_plugin
+from role_plugins import load_module
 
 from harness.paths import REPOSITORY
 from harness.system.packages import read_packages
 from harness.virtual.host.rootfs import PACKAGES_FILE
 
 LOCAL = REPOSITORY / "inventory" / "local"
-NODE_STATE = load_plugin("node/library/node_state.py")
+NODE_STATE = load_module("node/library/node_state.py")
 # local-2 is the node in question; each node has a machine of its own, and is only told what it is.
 SYSTEM = """
 - hosts: local-1, local-2
   gather_facts: false
   vars:
     node_shared_machine: false
-    node_state: "{{ STATES[inventory_hostname] }}"
+    states: STATES
+    node_state: "{{ states[inventory_hostname] }}"
   tasks:
     - ansible.builtin.import_role: {name: node, tasks_from: system}
     - ansible.builtin.debug: {msg: here a node would be changed}
