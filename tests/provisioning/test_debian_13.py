@@ -57,14 +57,12 @@ def test_check_finds_the_cluster_fit(trixie: ProvisionedCluster) -> None:
     assert {finding["node"] for finding in findings} == {"node01", "node02"}
 
 
-def test_sweep_trains_on_each_size_and_store_and_reports(trixie: ProvisionedCluster, tmp_path: Path) -> None:
+def test_sweep_trains_by_both_stores_and_reports(trixie: ProvisionedCluster, tmp_path: Path) -> None:
     settings = ["--set", "epochs=2", "--set", "kvstore=dist_sync,allreduce"]
-    harness(
-        "sweep", EXPERIMENTS / "quickstart.yaml", "-i", trixie.inventory, "-o", tmp_path, "--nodes", "1-2", *settings
-    )
+    harness("sweep", EXPERIMENTS / "quickstart.yaml", "-i", trixie.inventory, "-o", tmp_path, "--nodes", "2", *settings)
     run = tmp_path / "quickstart" / "latest"
     trials = pd.read_csv(run / "trials.csv")
-    assert list(trials["status"]) == ["ok"] * 4
+    assert list(trials["status"]) == ["ok"] * 2
     assert (trials["validation_accuracy"] > 0.5).all()
     (run / "report.html").unlink()
     harness("report", run)
