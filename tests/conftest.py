@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,26 +83,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(told)
 
 
-@pytest.fixture(scope="session")
-def provisioned_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedCluster]:
-    """Three nodes at full speed: site.yml rehearsed with --check, run, and run again. HARNESS_MNIST_DIR is used if it is set.
+@contextmanager
+def provisioned(name: str, state: Path, request: ClusterRequest, *arguments: str) -> Iterator[ProvisionedCluster]:
+    """A virtual cluster with its state in `state`: site.yml rehearsed with --check, run, and run again, with these arguments.
 
-    HARNESS_STATE_DIR points to the cluster's state while the tests run. The cluster is always removed.
+    HARNESS_STATE_DIR points to the state while the cluster is there. It is always removed.
     """
     require_virtual()
-    name = f"p{os.getpid():x}"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_STATE_DIR", str(tmp_path_factory.mktemp("virtual")))
+        patch.setenv("HARNESS_STATE_DIR", str(state))
         try:
-            up(name, ClusterRequest(nodes=NODES, profile="none", subnet=SUBNET))
+            up(name, request)
             inventory = places_of(name).inventory
-            rehearsal = play("site.yml", inventory, "--check", cluster=name)
-            first = play("site.yml", inventory, cluster=name)
-            second = play("site.yml", inventory, cluster=name)
+            rehearsal = play("site.yml", inventory, *arguments, "--check", cluster=name)
+            first = play("site.yml", inventory, *arguments, cluster=name)
+            second = play("site.yml", inventory, *arguments, cluster=name)
             nodes = tuple(sorted(second.recap))
             yield ProvisionedCluster(name, inventory, nodes, rehearsal, first, second)
         finally:
             down(name)
+
+
+@pytest.fixture(scope="session")
+def provisioned_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedCluster]:
+    """Three nodes at full speed. HARNESS_MNIST_DIR is used if it is set."""
+    request = ClusterRequest(nodes=NODES, profile="none", subnet=SUBNET)
+    with provisioned(f"p{os.getpid():x}", tmp_path_factory.mktemp("virtual"), request) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -48,15 +49,26 @@ def require(*tools: str) -> None:
         raise BadInputError(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages_of(missing))}")
 
 
-def read_packages(lists: Sequence[Path], extra: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the packages in the list files (one a line, # begins a comment) and `extra`, sorted, each once.
+# A package of a list; behind it, in brackets, the architectures that have it, as in Debian's control files.
+_LISTED = re.compile(r"(?P<name>[a-z0-9][a-z0-9.+-]*)(?:\s+\[(?P<architectures>[a-z0-9 -]+)\])?")
 
-    Raises BadInputError where a list file is missing.
+
+def read_packages(lists: Sequence[Path], architecture: str, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the packages in the list files and `extra`, sorted, each once.
+
+    A list has one package a line, `NAME` or `NAME [ARCHITECTURE ...]`, which is left out on any other than Debian's
+    `architecture` (`amd64`, `arm64`); # begins a comment. Raises BadInputError where a list file is missing or has
+    another line.
     """
     names = set(extra)
     for path in lists:
         if not path.is_file():
             raise BadInputError(f"{path}: no such package list", "name the file with one Debian package a line")
         lines = (line.split("#", 1)[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-        names.update(line for line in lines if line)
+        for line in filter(None, lines):
+            listed = _LISTED.fullmatch(line)
+            if listed is None:
+                raise BadInputError(f"{path}: {line!r} is no package", "one a line: NAME, or NAME [amd64]")
+            if architecture in (listed["architectures"] or architecture).split():
+                names.add(listed["name"])
     return tuple(sorted(names))

@@ -9,6 +9,7 @@ from harness.errors import BadInputError, ClusterError
 from harness.units import bits_per_second, size_in_bytes
 from harness.virtual.cpu import profile, speed
 from harness.virtual.host.names import DEFAULT_SUBNET, AddressPlan, VirtualNode, nodes_of
+from harness.virtual.host.rootfs import SUITES
 from harness.virtual.link import CABLE_RATE, Link, read_link
 
 UNSHAPED = "none"
@@ -19,6 +20,7 @@ MOST_DILATION = 20.0
 class Options:
     """All options of a cluster; `link` and `memory` as the user wrote them, `cpu` in cores (None: by the profile's rule).
 
+    `suite` is the Debian release of the nodes.
     `dilation` is a factor that slows down links and processors: everything takes that many times as long, and this machine
     needs only that fraction of its speed. Reported times are divided by it. `cpu_model` is how nodes are held to their speed
     (`harness.virtual.cpu.speed.MODELS`). `node_profiles` and `node_cpus` are for single
@@ -33,6 +35,7 @@ class Options:
     cpu: float | None = None
     memory: str = "1GiB"
     subnet: str = DEFAULT_SUBNET
+    suite: str = SUITES[0]
     dilation: float = 1.0
     cpu_model: str = speed.STRETCHED
     node_profiles: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class ClusterRequest:
     cpu: float | None = None
     memory: str | None = None
     subnet: str | None = None
+    suite: str | None = None
     dilation: float | None = None
     cpu_model: str | None = None
     node_profiles: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +118,8 @@ class Blueprint:
                 f"--dilation {options.dilation:g} is not between 1 and {MOST_DILATION:g}",
                 "1 is real time; 3 gives this machine three times as long for everything",
             )
+        if options.suite not in SUITES:
+            raise BadInputError(f"--suite {options.suite} is unknown", f"one of these: {', '.join(SUITES)}")
         profile.check(options.profile, options.cpu, options.dilation, options.cpu_model)
         nodes = _nodes(options)
         for name in (*options.node_profiles, *options.node_cpus):
@@ -167,9 +173,13 @@ def designed(name: str, request: ClusterRequest, before: Options | None) -> Blue
     Raises BadInputError for impossible options, ClusterError for options that cannot change while the cluster is up.
     """
     blueprint = Blueprint.of(request.applied_to(before or Options(name)))
-    if before is not None and before.subnet != blueprint.options.subnet:
-        raise ClusterError(
-            f"virtual cluster {name} is up with addresses {before.subnet}",
-            f"run `harness cluster down --name {name}` first",
-        )
+    if before is not None:
+        for what, has, wanted in (
+            ("addresses", before.subnet, blueprint.options.subnet),
+            ("nodes of Debian", before.suite, blueprint.options.suite),
+        ):
+            if has != wanted:
+                raise ClusterError(
+                    f"virtual cluster {name} is up with {what} {has}", f"run `harness cluster down --name {name}` first"
+                )
     return blueprint

@@ -109,15 +109,16 @@ class _Raising:
 
     def _choose_rootfs(self) -> Path:
         """The root file system of this cluster: the one it was made with, as long as it is there."""
+        suite = self._blueprint.options.suite
         if self._before is not None and self._before.rootfs.is_dir():
-            if self._before.rootfs != rootfs.place():
+            if self._before.rootfs != rootfs.place(suite):
                 self._say(
                     "warning: new clusters get another root file system than this one has: `down` and `up` renew it"
                 )
             return self._before.rootfs
-        if not rootfs.place().is_dir():
-            self._say("building the nodes' root file system (once, about half a minute) ...")
-        return rootfs.ensure()
+        if not rootfs.place(suite).is_dir():
+            self._say(f"building the nodes' root file system of {suite} (once, about half a minute) ...")
+        return rootfs.ensure(suite)
 
     def _measure(self) -> float | None:
         """This machine's rate where a node's quota follows from it; measured once in a cluster's life, so that `up` again
@@ -176,7 +177,7 @@ class _Raising:
             "memory_bytes": blueprint.memory,
             "quota": self._quota_of(options.profile, options.cpu).as_json(),
             "node_quotas": {name: quota.as_json() for name, quota in self.quotas.items() if name in own},
-            "rootfs": {"suite": rootfs.SUITE, "path": str(self._rootfs)},
+            "rootfs": {"suite": options.suite, "path": str(self._rootfs)},
             "machine": {
                 "kernel": os.uname().release,
                 "architecture": os.uname().machine,

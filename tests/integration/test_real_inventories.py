@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from cluster_inventories import CASES
 
-from harness.paths import ANSIBLE_CONFIGURATION, REPOSITORY, cache_directory
+from harness.paths import ANSIBLE_CONFIGURATION, REPOSITORY
 from harness.virtual.host import rootfs
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -35,9 +35,9 @@ def ssh_server() -> str | None:
     """This machine's SSH server, or that of a virtual node's file system; of the same Debian, it runs here too."""
     own = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if own is None and shutil.which("mmdebstrap"):
-        rootfs.ensure()  # the virtual cluster's tests need it too
-    kept = sorted((cache_directory() / "rootfs").glob("*/usr/sbin/sshd"))
-    return own or next((str(each) for each in kept if _runs(each)), None)
+        rootfs.ensure(rootfs.SUITES[0])  # the virtual cluster's tests need it too
+    kept = rootfs.place(rootfs.SUITES[0]) / "usr/sbin/sshd"
+    return own or (str(kept) if kept.is_file() and _runs(kept) else None)
 
 
 def _runs(sshd: Path) -> bool:

@@ -22,6 +22,7 @@ from harness.virtual.cpu.profile import PROFILES
 from harness.virtual.cpu.speed import MODELS
 from harness.virtual.down import down as remove_cluster
 from harness.virtual.host.names import DEFAULT_NAME, MOST_NODES
+from harness.virtual.host.rootfs import SUITES
 from harness.virtual.machines import imitating
 from harness.virtual.up import up as raise_cluster
 
@@ -99,6 +100,10 @@ def up(
     subnet: Annotated[
         str | None, typer.Option(help="Addresses in the cluster.", show_default=_default("subnet"))
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help=f"Debian release of the nodes: {' or '.join(SUITES)}.", show_default=_default("suite")),
+    ] = None,
     dilation: Annotated[
         float | None,
         typer.Option(
@@ -119,6 +124,7 @@ def up(
         cpu_model=cpu_model,
         memory=memory,
         subnet=subnet,
+        suite=suite,
         dilation=dilation,
         node_profiles=dict(_of_nodes("--node-profile", node_profile)),
         node_cpus={node: _cores(node, text) for node, text in _of_nodes("--node-cpu", node_cpu)},

@@ -26,6 +26,7 @@ BUILD_LIMIT_SECONDS = 3600
 BUILD_SPACE_BYTES = 4 << 30
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
+ARCHITECTURE = "arm64"
 SUITE = "bookworm"
 COMPONENTS = ("main", "non-free-firmware")
 # What a board needs besides what every node needs.
@@ -71,7 +72,7 @@ class DebianBase:
     @classmethod
     def of(cls, suite: str, components: Sequence[str], further: Sequence[str]) -> DebianBase:
         """The base with every node's packages, a board's, and `further` ones."""
-        return cls(suite, tuple(components), read_packages([NODE_PACKAGES], [*BOARD_PACKAGES, *further]))
+        return cls(suite, tuple(components), read_packages([NODE_PACKAGES], ARCHITECTURE, [*BOARD_PACKAGES, *further]))
 
     def files(self) -> dict[str, str]:
         """Files put into the root file system before the packages are configured, by path."""
@@ -161,7 +162,7 @@ def mmdebstrap_command(base: DebianBase, overlay: Path, target: Path, hook: Path
     return [
         "mmdebstrap",
         "--mode=unshare",
-        "--architectures=arm64",
+        f"--architectures={ARCHITECTURE}",
         "--variant=minbase",
         f"--components={','.join(base.components)}",
         f"--include={','.join(base.packages)}",

@@ -1,4 +1,4 @@
-"""The root file system that all nodes share, built once and cached."""
+"""The root file system that all nodes of a cluster share, built once for each Debian release and cached."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from harness.virtual.host import processes
 from harness.virtual.host.command import run
 from harness.virtual.host.lock import exclusive
 
-SUITE = "bookworm"
+# Debian releases that nodes may have; the first is that of a new cluster.
+SUITES = ("bookworm", "trixie")
 USER = "pi"
 PACKAGES_FILE = paths.ANSIBLE / "node-packages.txt"
 _BUILD_LIMIT_SECONDS = 900.0
+# Debian's names of architectures, by the kernel's.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # Units that mean nothing inside a container and only delay the start.
 _MASKED_UNITS = (
@@ -58,23 +61,24 @@ _USER_COMMAND = ("useradd", "--create-home", "--shell", "/bin/bash", "--password
 
 def packages() -> list[str]:
     """Names from the list of every node's packages, sorted."""
-    return list(read_packages([PACKAGES_FILE]))
+    machine = os.uname().machine
+    return list(read_packages([PACKAGES_FILE], _ARCHITECTURES.get(machine, machine)))
 
 
-def key_of(names: list[str]) -> str:
+def key_of(suite: str, names: list[str]) -> str:
     """Name in the cache: a hash of everything the root file system is made from. Pure."""
-    inputs = [SUITE, os.uname().machine, names, _MASKED_UNITS, _FILES, _USER_COMMAND]
+    inputs = [suite, os.uname().machine, names, _MASKED_UNITS, _FILES, _USER_COMMAND]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
 
-def place() -> Path:
-    """Where the root file system of today's inputs is, or will be, cached."""
-    return paths.cache_directory() / "rootfs" / key_of(packages())
+def place(suite: str) -> Path:
+    """Where the root file system of Debian's release `suite` and of today's other inputs is, or will be, cached."""
+    return paths.cache_directory() / "rootfs" / key_of(suite, packages())
 
 
-def ensure() -> Path:
+def ensure(suite: str) -> Path:
     """Return the root file system, built first where it is not cached (half a minute, needs the network)."""
-    target = place()
+    target = place(suite)
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +88,12 @@ def ensure() -> Path:
                 processes.unmount_below(abandoned)  # a killed build may have left /proc or /dev in it
                 shutil.rmtree(abandoned)
             building = target.parent / f"building-{target.name}"
-            _build(building, packages())
+            _build(building, suite, packages())
             building.rename(target)
     return target
 
 
-def _build(directory: Path, names: list[str]) -> None:
+def _build(directory: Path, suite: str, names: list[str]) -> None:
     run(
         [
             "mmdebstrap",
@@ -98,7 +102,7 @@ def _build(directory: Path, names: list[str]) -> None:
             "--variant=minbase",
             "--quiet",
             f"--include={','.join(names)}",
-            SUITE,
+            suite,
             str(directory),
         ],
         limit=_BUILD_LIMIT_SECONDS,

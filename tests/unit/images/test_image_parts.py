@@ -16,7 +16,6 @@ from harness.images.emulation import board, login
 from harness.images.emulation.console import reached, without_card
 from harness.images.emulation.guest import Guest
 from harness.images.nodes.card_node import CardNode
-from harness.paths import ANSIBLE
 from harness.system import files, packages
 
 MIB = 1 << 20
@@ -65,14 +64,25 @@ def test_the_partition_script_fills_the_card() -> None:
 def test_package_lists_lose_comments_and_doubles(tmp_path: Path) -> None:
     listed = tmp_path / "packages.txt"
     listed.write_text("# all\nsudo\n\npython3  # for Ansible\nsudo\n")
-    assert packages.read_packages([listed], ["udev"]) == ("python3", "sudo", "udev")
+    assert packages.read_packages([listed], "amd64", ["udev"]) == ("python3", "sudo", "udev")
     with pytest.raises(BadInputError, match="no such package list"):
-        packages.read_packages([tmp_path / "none.txt"])
+        packages.read_packages([tmp_path / "none.txt"], "amd64")
+
+
+def test_a_package_may_be_of_some_architectures_alone(tmp_path: Path) -> None:
+    listed = tmp_path / "packages.txt"
+    listed.write_text("sudo\nlibquadmath0 [amd64 i386]  # Fortran's\n")
+    assert packages.read_packages([listed], "i386") == ("libquadmath0", "sudo")
+    assert packages.read_packages([listed], "arm64") == ("sudo",)
+    listed.write_text("sudo python3\n")
+    with pytest.raises(BadInputError, match="'sudo python3' is no package"):
+        packages.read_packages([listed], "arm64")
 
 
 def test_the_repositorys_own_package_list_is_in_the_base() -> None:
-    names = packages.read_packages([ANSIBLE / "node-packages.txt"])
-    assert {"openssh-server", "python3", "libgomp1"} <= set(names)
+    base = debian.DebianBase.of("trixie", ("main",), ())
+    assert {"openssh-server", "python3", "libgomp1"} <= set(base.packages)
+    assert "libquadmath0" not in base.packages  # Debian has it for x86-64 alone
 
 
 def test_every_input_of_the_root_file_system_is_in_its_name() -> None:

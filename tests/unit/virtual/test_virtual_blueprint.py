@@ -53,6 +53,14 @@ def test_addresses_cannot_change_while_it_is_up() -> None:
     assert "harness cluster down" in error.value.remedy
 
 
+def test_the_release_cannot_change_while_it_is_up() -> None:
+    assert designed("pi", ClusterRequest(suite="trixie"), None).options.suite == "trixie"
+    assert designed("pi", ClusterRequest(nodes=2), Options("pi", suite="trixie")).options.suite == "trixie"
+    with pytest.raises(ClusterError, match="is up with nodes of Debian bookworm") as error:
+        designed("pi", ClusterRequest(suite="trixie"), Options("pi"))
+    assert "harness cluster down" in error.value.remedy
+
+
 def test_dilated_time_slows_the_links_and_shows_in_their_marks() -> None:
     real, dilated = Blueprint.of(Options("pi")), Blueprint.of(Options("pi", dilation=2.5))
     assert (real.slowed(10**8), real.mark("100mbit")) == (10**8, "100mbit")
@@ -77,6 +85,7 @@ def test_dilated_time_slows_the_links_and_shows_in_their_marks() -> None:
         Options("pi", dilation=20, node_cpus={"node03": 0.019}, cpu_model="quota"),
         Options("pi", memory="1"),
         Options("pi", subnet="x"),
+        Options("pi", suite="sid"),
     ],
 )
 def test_options_that_cannot_be_are_refused_with_a_remedy(options: Options) -> None:

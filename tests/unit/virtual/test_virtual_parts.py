@@ -135,8 +135,11 @@ def test_mounts_below_a_directory_are_found_with_their_spaces() -> None:
     assert processes.mounts_below(Path("/s"), mounts) == [Path("/s"), Path("/s/a b")]
 
 
-def test_the_root_file_systems_name_follows_its_packages() -> None:
-    assert rootfs.key_of(["a"]) != rootfs.key_of(["a", "b"])
+def test_the_root_file_systems_name_follows_its_release_and_packages() -> None:
+    assert (
+        len({rootfs.key_of("bookworm", ["a"]), rootfs.key_of("bookworm", ["a", "b"]), rootfs.key_of("trixie", ["a"])})
+        == 3
+    )
     assert {"openssh-server", "python3", "sudo", "nftables"} <= set(rootfs.packages())
 
 

@@ -12,7 +12,11 @@ description:
 options:
   root: {type: path, required: true, description: The directory on the node that holds all of ours.}
   marker: {type: str, required: true, description: Name of the file that says that this directory is ours.}
-  packages: {type: list, elements: str, default: [], description: Debian packages that should be installed.}
+  packages:
+    type: list
+    elements: str
+    default: []
+    description: Debian packages that should be installed, NAME or, on some architectures alone, NAME [ARCHITECTURE ...].
   units: {type: list, elements: str, default: [], description: systemd units whose state is wanted.}
   sysctl: {type: list, elements: str, default: [], description: Kernel parameters whose values are wanted.}
   files: {type: list, elements: path, default: [], description: Files whose SHA-256 is wanted.}
@@ -27,6 +31,7 @@ import os
 import platform
 import pwd
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -98,12 +103,24 @@ def python():
         "series": "{}.{}".format(*sys.version_info[:2]),
         "executable": base,
         "tag": "cp{}{}".format(*sys.version_info[:2]),
+        "bits": struct.calcsize("P") * 8,
     }
 
 
-def missing_packages(wanted):
-    if not wanted or not os.path.exists("/usr/bin/dpkg-query"):
+def packages_of(architecture, listed):
+    """Names of the packages, each NAME or NAME [ARCHITECTURE ...], that Debian's architecture is to have."""
+    found = []
+    for line in listed:
+        name, _, architectures = line.partition("[")
+        if not architectures or architecture in architectures.strip(" ]").split():
+            found.append(name.strip())
+    return found
+
+
+def missing_packages(listed):
+    if not listed or not os.path.exists("/usr/bin/dpkg-query"):
         return []
+    wanted = packages_of(run("dpkg", "--print-architecture").strip(), listed)
     listing = run("dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *wanted)
     installed = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
     return [name for name in wanted if name not in installed]
