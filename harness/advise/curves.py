@@ -66,8 +66,8 @@ def known_curves(
     measured: dict[_Key, float] = {}
     if analysis.facts.program.name == program.name:
         for (series, nodes), rows in there.groupby(["series", "nodes"]):
-            settings = analysis.settings[int(series)]
-            key = int(nodes), _compared(program, settings, free)
+            settings = analysis.settings[int(str(series))]
+            key = int(str(nodes)), _compared(program, settings, free)
             # Several variants may train the same: the one that needs the fewest steps counts.
             measured[key] = min(float(rows["steps"].median()), measured.get(key, math.inf))
     common = common_values(program, values)
