@@ -20,7 +20,7 @@ import argparse, json, os, sys
 FAILS_ON = "no way"
 parser = argparse.ArgumentParser()
 for name, kind in (("model", str), ("dataset", str), ("batch", int), ("rounds", int), ("most", int), ("way", str)):
-    parser.add_argument(f"--{name}", type=kind, default=None)
+    parser.add_argument(f"--{name}", type=kind, default=10 if name == "batch" else None)
 options = parser.parse_args()
 rank, nodes = int(os.environ["HARNESS_RANK"]), int(os.environ["HARNESS_WORLD_SIZE"])
 print(json.dumps({"event": "ready", "rank": rank, "parameters": 10}), flush=True)

@@ -58,12 +58,14 @@ def test_nothing_is_said_of_a_medium_that_not_all_could_send_on() -> None:
 
 def probed(number: int = 1, **radio: Any) -> Probed:
     radios = [{**WLAN, **radio}] if radio.get("interface", True) else []
-    return Probed(Node(f"pi{number}", f"10.0.0.{number}"), {"wireless": radios}, 0.0)
+    return Probed(Node(f"pi{number}", f"10.0.0.{number}", local=False, root="/nowhere"), {"wireless": radios}, 0.0)
 
 
 def test_nodes_whose_address_is_a_radios_are_found() -> None:
     assert on_radio([probed(1), probed(2), probed(3, address="10.0.0.3"), probed(4, interface="")]) == ["pi1", "pi3"]
-    assert on_radio([Probed(Node("pi1", "10.0.0.1"), {}, 0.0)]) == []  # an agent of before
+    assert (
+        on_radio([Probed(Node("pi1", "10.0.0.1", local=False, root="/nowhere"), {}, 0.0)]) == []
+    )  # an agent of before
 
 
 def only(found: list[Finding]) -> Finding:
