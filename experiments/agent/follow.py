@@ -16,9 +16,9 @@ from contract import wire
 
 from .connection import send
 from .files import LEASE, OUTPUT, Json, read_json
-from .health import Telemetry
 from .processes import boot_id, descendants, keeper_pid, lives, stat_fields
 from .ranks import forget, trial_directory
+from .telemetry.sampling import Telemetry
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0

@@ -1,29 +1,17 @@
-"""Answer which way is quickest: ask the program, rank what it says, print."""
+"""Answer which way is quickest: ask the program, and rank what it says."""
 
 from __future__ import annotations
 
-import json
-import sys
-
 from harness.advise.costs import STATED, stated_costs
+from harness.advise.curves import known_curves
 from harness.advise.fitted import Fitted, fitted_costs
 from harness.advise.machines import Machines, assumed_from, assumed_rates, machines, measured_rates
 from harness.advise.question import Advice, Question
 from harness.advise.ranking import ranked
 from harness.advise.strategies import Asked, ask
-from harness.advise.terminal import advice_json, print_advice
 from harness.errors import BadInputError
 from harness.experiment.rates import Rate
 from harness.virtual.cpu.profile import MEASURED_MODEL
-
-
-def answer(question: Question, *, as_json: bool) -> None:
-    """Print the advice, as a sentence and a table or as JSON. Raises BadInputError for what cannot be."""
-    advice = advise(question)
-    if as_json:
-        sys.stdout.write(json.dumps(advice_json(question, advice), indent=2, allow_nan=False) + "\n")
-    else:
-        print_advice(advice)
 
 
 def advise(question: Question) -> Advice:
@@ -36,12 +24,17 @@ def advise(question: Question) -> Advice:
     asked = ask(program, question.values, nodes, {program.subject[0]: MEASURED_MODEL})
     rates, computing = _rates(question, nodes, fitted, asked)
     costs = fitted.costs if fitted else stated_costs()
+    options = ranked(asked, rates, batch, nodes.link_bits_per_second, costs)
+    run = question.accuracy_from
     return Advice(
-        ranked(asked, rates, batch, nodes.link_bits_per_second, costs),
+        options,
         nodes,
         batch,
         {"computing": computing, **nodes.sources, "other costs": fitted.words if fitted else STATED},
         asked.left_out,
+        tuple(rates),
+        costs,
+        known_curves(program, question.values, options, run, question.target) if run else None,
     )
 
 

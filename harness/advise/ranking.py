@@ -43,6 +43,11 @@ class Option:
         return self.candidate.nodes
 
     @property
+    def step_seconds(self) -> float:
+        """A step of an epoch, on average."""
+        return self.seconds.value / (self.candidate.estimate.steps or 1)
+
+    @property
     def fits(self) -> bool:
         """Whether the nodes have the memory, as far as that is known."""
         memory = self.candidate.estimate.memory
@@ -65,10 +70,10 @@ def ranked(
     asked: Asked, rates: Sequence[Rate], batch: int, link_bits_per_second: float, costs: Costs
 ) -> tuple[Option, ...]:
     """One node and all others, the quickest first; behind them what does not fit, and what trains no one model."""
-    alone = _option(asked.alone, rates, batch, link_bits_per_second, costs, None)
+    alone = option_of(asked.alone, rates, batch, link_bits_per_second, costs)
     options = [
         alone,
-        *(_option(each, rates, batch, link_bits_per_second, costs, alone) for each in asked.together),
+        *(option_of(each, rates, batch, link_bits_per_second, costs, alone) for each in asked.together),
     ]
     return tuple(sorted(options, key=lambda each: (not each.one_model, not each.fits, each.seconds.value, each.nodes)))
 
@@ -85,8 +90,23 @@ def shown(options: Sequence[Option], most: int) -> list[Option]:
     for each in options:
         quickest = best.setdefault(each.name, each)
         if each.nodes in (1, most) or each is quickest:
-            found.setdefault((each.nodes, each.seconds, each.step_bytes, each.exact, each.one_model), each)
+            found.setdefault(_costs_of(each), each)
     return list(found.values())
+
+
+def best_strategies(options: Sequence[Option], most: int) -> list[Option]:
+    """The quickest strategies in order, each on the nodes on which it is quickest, the advised one among them.
+
+    Of what is the same the first counts.
+    """
+    take = advised(options)
+    found = {take.name: take}
+    seen = {_costs_of(take)}
+    for each in usable(options):
+        if len(found) < most and each.name not in found and _costs_of(each) not in seen:
+            found[each.name] = each
+            seen.add(_costs_of(each))
+    return sorted(found.values(), key=lambda each: each.seconds.value)
 
 
 def advised(options: Sequence[Option]) -> Option:
@@ -114,6 +134,11 @@ def _alone(options: Sequence[Option]) -> Option:
     return next(each for each in options if each.nodes == 1)
 
 
+def _costs_of(option: Option) -> tuple[object, ...]:
+    """What is alike of options that are the same."""
+    return option.nodes, option.seconds, option.step_bytes, option.exact, option.one_model
+
+
 def _told(option: Option) -> str:
     return (
         f"{option.name} on {text.nodes(option.nodes)}: {text.seconds(option.seconds.value)} an epoch,"
@@ -125,9 +150,13 @@ def _step(option: Option) -> str:
     return f"a step computes {text.seconds(option.computing_seconds)} and moves {text.seconds(option.wire_seconds)}"
 
 
-def _option(
-    candidate: Candidate, rates: Sequence[Rate], batch: int, link: float, costs: Costs, alone: Option | None
+def option_of(
+    candidate: Candidate, rates: Sequence[Rate], batch: int, link: float, costs: Costs, alone: Option | None = None
 ) -> Option:
+    """What is expected of a candidate; its speed-up is against `alone`, 1 without it.
+
+    Raises ValueError where its program does not say what it moves, or its steps.
+    """
     moved, steps = candidate.estimate.traffic, candidate.estimate.steps
     if moved is None or not steps:
         raise ValueError(f"{candidate.strategy.name}: its traffic or its steps are not known")

@@ -57,6 +57,19 @@ def added_rates(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"steady_rate": by_trial.sum(), "steady_workers": by_trial.count()})
 
 
+def steady_step_seconds(trials: pd.DataFrame) -> pd.Series:
+    """What a step took in each trial, the first epoch left out where there is another.
+
+    Args:
+        trials: frame with columns `global_batch` (float64, images) and `images_per_second` (float64, images/s), a row a trial.
+
+    Returns:
+        Series of float64 by the frame's index (s), NaN where it is not known.
+    """
+    seconds: pd.Series = trials["global_batch"] / trials["images_per_second"]
+    return seconds.where(trials["images_per_second"] > 0)
+
+
 def rates_added_up(rows: pd.DataFrame, nodes: Mapping[str, Mapping[str, Any]]) -> pd.Series:
     """What each trial's nodes would do independently by their measured rates, each with its own batch of the trial.
 

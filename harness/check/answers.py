@@ -40,6 +40,16 @@ def _is_bits(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,8}", value) is not None
 
 
+def _is_radio(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("interface"), str)
+        and isinstance(value.get("address"), str | None)
+        and isinstance(value.get("power_saving"), bool | None)
+        and all(value.get(name) is None or is_number(value[name]) for name in ("signal_dbm", "bit_rate_mbit"))
+    )
+
+
 _PROBE: Mapping[str, _Test] = {
     "time": is_number,
     "asked_at": is_number,
@@ -56,13 +66,14 @@ _PROBE: Mapping[str, _Test] = {
     "data": _is_data,
     "cpu": _or_none(lambda value: isinstance(value, dict)),
     "throttled": _or_none(_is_bits),
+    "wireless": lambda value: isinstance(value, list) and all(map(_is_radio, value)),
     "running": _is_texts,
     "held": _or_none(lambda value: isinstance(value, dict)),
     "trials_bytes": _is_whole,
     "wrong_code": _is_texts,
     "noise": lambda value: isinstance(value, str),
 }
-_OPTIONAL = ("asked_at", "wrong_code", "noise", "cpu", "runtimes", "sudo_says")
+_OPTIONAL = ("asked_at", "wrong_code", "noise", "cpu", "runtimes", "sudo_says", "wireless")
 # Of runtime.json, as the role `runtime` writes it; each other list names what a part offers.
 _RUNTIME: Mapping[str, _Test] = {
     "python": lambda value: isinstance(value, str),

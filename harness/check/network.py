@@ -15,6 +15,7 @@ from harness.check.findings import (
     with_environments,
 )
 from harness.check.preflight import probe_nodes
+from harness.check.shared import on_radio, radio_findings, shared_findings
 from harness.contract import wire
 from harness.contract.json_line import Json
 from harness.errors import NodeError
@@ -44,6 +45,7 @@ def check_cluster(session: Session, cluster: Cluster, nodes: Sequence[Node], cod
     for probed in preflight.probed:
         findings.append(_start(probed.node))
         findings += with_environments(node_findings(probed, site), probed)
+        findings += radio_findings(probed, site)
         findings += held_findings(probed, None)
     up = [probed.node for probed in preflight.probed]
     findings += _sessions(session, up) + unlike_runtimes(preflight.probed, site)
@@ -51,7 +53,9 @@ def check_cluster(session: Session, cluster: Cluster, nodes: Sequence[Node], cod
     findings += twice
     up = [node for node in up if node.name not in {finding.node for finding in twice}]
     if len(up) > 1:
-        findings += _network(session, cluster, up, code)
+        names = [node.name for node in up]
+        radios = [name for name in on_radio(preflight.probed) if name in names]
+        findings += _network(session, cluster, up, names if cluster.shares_medium else radios, code)
     return findings
 
 
@@ -79,10 +83,15 @@ def _sessions(session: Session, nodes: Sequence[Node]) -> list[Finding]:
     return found
 
 
-def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Code) -> list[Finding]:
-    """Every node listens on the store's port, every other one connects; each measures its rate to the next, all at once."""
+def _network(
+    session: Session, cluster: Cluster, nodes: Sequence[Node], sharing: Sequence[str], code: Code
+) -> list[Finding]:
+    """Every node listens on the store's port, every other one connects; each measures its rate to the next, all at once.
+
+    Those that are named in `sharing` have one medium.
+    """
     shared_bytes = round(SHARED_PROBE_BYTES / len(nodes) / cluster.time_dilation)
-    probe_bytes = shared_bytes if cluster.shares_medium else PROBE_BYTES
+    probe_bytes = shared_bytes if len(sharing) > 1 else PROBE_BYTES
     streams = []
     findings = []
     try:
@@ -114,8 +123,8 @@ def _network(session: Session, cluster: Cluster, nodes: Sequence[Node], code: Co
         answers = list(on_all(nodes, connect))
         for node, answer in answers:
             findings += network_findings(node, answer, names, cluster.time_dilation, probe_bytes)
-        if cluster.shares_medium:
-            findings += shared_findings([answer for _, answer in answers], cluster.time_dilation)
+        told = {node.name: answer for node, answer in answers if node.name in sharing}
+        findings += shared_findings(told, cluster.time_dilation)
     except NodeError as error:
         findings.append(Finding(error.node, "network", "failed", error.message, error.remedy))
     except StreamClosedError as error:
@@ -161,16 +170,3 @@ def network_findings(
         detail = f"{detail}; but {probe_bytes / 2**20:.2g} MiB do not get from it to {peer}: {reason}"
         return [Finding(node.name, "network", "failed", detail, remedy)]
     return [Finding(node.name, "network", "ok", f"{detail}; sends {rate * dilation * 8 / 1e6:.0f} Mbit/s to the next")]
-
-
-def shared_findings(answers: Sequence[Json | NodeError], dilation: float = 1.0) -> list[Finding]:
-    """What the nodes' medium carries while all send at once, in undilated time, where all of them could; pure."""
-    rates = [0.0 if isinstance(answer, NodeError) else answer.get("bytes_per_second") or 0.0 for answer in answers]
-    if not all(rates):
-        return []
-    shares = [rate * dilation * 8 / 1e6 for rate in rates]
-    detail = (
-        f"the medium that the nodes share carries {sum(shares):.1f} Mbit/s from node to node while all {len(shares)} send, "
-        f"{min(shares):.1f} to {max(shares):.1f} from each"
-    )
-    return [Finding("all", "network", "ok", detail)]

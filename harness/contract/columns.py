@@ -201,6 +201,8 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("tasks_done", "count", "Independent tasks that the node's workers have ended; empty where none says it."),
         Column("tasks_in_flight", "count", "Tasks that they have begun or that wait there."),
         Column("task_bytes_sent", "bytes", "Results and other data that they have sent, as Dask estimates their size."),
+        Column("signal_dbm", "dBm", "Signal of the node's Wi-Fi; empty where it has joined none."),
+        Column("bit_rate_mbit", "Mbit/s", "Bit rate at which its radio sends; empty where `iw` is not there to say it."),
     ),
     "power.csv": (
         replace(_TIME, meaning="When the meter was asked; of a CSV of one's own, its row's time; else when the sweep began."),

@@ -16,6 +16,7 @@ from harness.images.device.disk import Request
 from harness.images.device.write import write_image
 from harness.images.emulation import arm64, guest
 from harness.images.emulation.verify import Emulation, verify
+from harness.images.nodes import wifi
 from harness.images.nodes.card_node import CardNode, parse_nodes
 from harness.images.nodes.known_hosts import dhcp_reservations, known_hosts_line, pin
 from harness.images.nodes.login_key import find_key
@@ -26,7 +27,8 @@ from harness.system.files import write_whole
 
 def base_debian(given: Mapping[str, Any]) -> dict[str, Any]:
     """Build the Debian base image, or find it cached."""
-    base = DebianBase.of(str(given["suite"]), given["components"], given["packages"])
+    packages = [*given["packages"], *(wifi.PACKAGES if given.get("wifi") else ())]
+    base = DebianBase.of(str(given["suite"]), given["components"], packages)
     baked = [Baked.parse(one) for one in given["baked"]]
     return _told(make_debian(base, baked, Path(given["cache"]), Path(given["output"])))
 

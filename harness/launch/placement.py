@@ -156,7 +156,7 @@ def _role_placement(
 ) -> RolePlacement:
     places = _places(trial, name, role, nodes, cluster)
     count = trial.program.count_of(role, trial.parameters)
-    if count is not None and role.on == "each" and count > len(places):
+    if count is not None and role.on.endswith("each") and count > len(places):
         raise BadInputError(
             f"trial {trial.id}: {count} {name}s on {len(places)} nodes", f"at most one {name} a node"
         )  # fmt: skip

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.analysis.analysis import Analysis
 from harness.analysis.epochs import last_rows
+from harness.analysis.rates import steady_step_seconds
 from harness.contract.columns import count_column
 from harness.predict.model import Point
 
@@ -42,7 +43,7 @@ def measured_series(analysis: Analysis, trials: pd.DataFrame, epochs: pd.DataFra
     program = analysis.facts.program
     rows = analysis.trials[~analysis.trials["suspect"]].dropna(subset=["step_seconds", "worker_batch"])
     rows = rows[rows["step_seconds"] > 0].set_index("trial")
-    steady = rows["global_batch"] / rows["images_per_second"]  # without the first epoch, where there is another
+    steady = steady_step_seconds(rows)
     counted = sharing_ranks(trials, program.sharing).reindex(rows.index)
     shared = analysis.facts.kind == "local"
     # One worker alone waits for the server on its own node; under a quota who waits computes faster afterwards.

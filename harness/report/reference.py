@@ -60,7 +60,13 @@ def parameters_page(name: str) -> str:
         _table(
             ("role", "on", "count", "ends", "when"),
             [
-                (f"`{role}`", each.on, str(each.count or "one each"), each.ends, condition(each.when) or "always")
+                (
+                    f"`{role}`",
+                    each.on.replace("|", r"\|"),
+                    str(each.count or "one each"),
+                    each.ends,
+                    condition(each.when) or "always",
+                )
                 for role, each in program.roles.items()
             ],
         ),

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.analysis import Analysis
+from harness.analysis.program import Program
+from harness.analysis.rates import steady_step_seconds
 from harness.analysis.series import Series
 from harness.analysis.statistics.goals import Family, by_policy, goal_frame, headline_accuracies
 from harness.analysis.statistics.intervals import Array, draw_medians, interval_of_draws
@@ -151,8 +153,7 @@ def _gain(
 def _step_seconds(timing: Analysis, timed: Sequence[Series]) -> dict[int, Array]:
     """By cluster size what a step took in each trial of some series, the first epoch left out."""
     rows = timing.trials[timing.trials["series"].isin([one.index for one in timed])]
-    seconds = (rows["global_batch"] / rows["images_per_second"]).where(rows["images_per_second"] > 0)
-    known = rows.assign(seconds=seconds).dropna(subset=["seconds"])
+    known = rows.assign(seconds=steady_step_seconds(rows)).dropna(subset=["seconds"])
     return {int(str(nodes)): there["seconds"].to_numpy(float) for nodes, there in known.groupby("nodes")}
 
 
@@ -172,9 +173,12 @@ def _is_same(timing: Analysis, one: Series, accuracy: Analysis, other: Series) -
 
 def _free(timing: Analysis, accuracy: Analysis) -> tuple[set[str | None], set[str]]:
     """The parameters that may differ, and the variants that are policies."""
-    program = timing.facts.program
-    free = {*program.untimed, program.epochs, program.limit, program.seed}
-    return free, {*timing.facts.policies, *accuracy.facts.policies}
+    return free_parameters(timing.facts.program), {*timing.facts.policies, *accuracy.facts.policies}
+
+
+def free_parameters(program: Program) -> set[str | None]:
+    """What a step's time does not depend on: the parameters in which two runs of the same training may differ."""
+    return {*program.untimed, program.epochs, program.limit, program.seed}
 
 
 def _fixed(settings: Mapping[str, str], free: set[str | None], policies: set[str]) -> dict[str, str]:

@@ -52,6 +52,11 @@ _OPTIONS = {
     "image_node_nameservers": "--nameserver",
     "image_node_prefix_length": "--prefix-length",
     "image_node_timezone": "--timezone",
+    "image_node_wifi_country": "--wifi-country",
+    "image_node_wifi_key in a vault, or image_node_wifi_key_file": "--wifi-key-file",
+    "image_node_wifi_key or image_node_wifi_key_file": "--wifi-key-file",
+    "image_node_wifi_key_file": "--wifi-key-file",
+    "image_node_wifi_ssid": "--wifi-ssid",
     "image_write_device": "DEVICE",
     "image_write_max_bytes": "--max-gib",
 }
@@ -131,6 +136,9 @@ def node(
     serial_console: Annotated[
         bool, typer.Option(help="Kernel messages and a login prompt on the serial pins.")
     ] = CardNode.serial_console,
+    wifi_ssid: Annotated[str, typer.Option(help="Name of a Wi-Fi to join.", show_default="a cable")] = "",
+    wifi_country: Annotated[str, typer.Option(help="Its country, such as DE.")] = "",
+    wifi_key_file: Annotated[str, typer.Option(help="A file with its key.")] = "",
     images: Images = IMAGES,
 ) -> None:
     """Make the image of one node and pin its host key.
@@ -153,6 +161,7 @@ def node(
             "timezone": timezone,
             "locale": locale,
             "serial_console": serial_console,
+            "wifi": {"ssid": wifi_ssid, "country": wifi_country, "key_file": wifi_key_file},
         }
         one = CardNode.parse(settings)
         begin_with = base or _debian(debian.SUITE, [], images).image

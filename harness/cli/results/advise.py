@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +11,23 @@ from typing import Annotated
 import typer
 
 from harness.cli.group import verb_app
-from harness.cli.inputs import find_inventory, rate_of
-from harness.cli.options import AsJson, MeasuredLink, Settings
-from harness.errors import BadInputError
+from harness.cli.inputs import find_cluster, rate_of
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    DEFAULT_TELEMETRY_SECONDS,
+    AsJson,
+    AskBecomePass,
+    MeasuredLink,
+    Results,
+    Settings,
+    Target,
+)
+from harness.errors import EXIT_TRIALS_FAILED, BadInputError
 from harness.experiment.catalog import find_program
 from harness.experiment.declaration import Experiment, validate
 from harness.experiment.overrides import with_overrides
 from harness.experiment.parameter import Value
 from harness.experiment.program import Program
-from harness.nodes.read_inventory import load_cluster
 
 app = verb_app()
 
@@ -33,9 +43,9 @@ def advise(
         typer.Option(
             "-i",
             "--inventory",
-            help="Nodes as in this inventory, with their memory and profiles; none is contacted.",
+            help="Nodes as in this inventory, with their memory and profiles; without --try none is contacted.",
             envvar="HARNESS_INVENTORY",
-            show_default="as many nodes as --nodes says, all alike",
+            show_default="as many nodes as --nodes says, all alike; with --try as of sweep",
         ),
     ] = None,
     nodes: Annotated[
@@ -87,24 +97,54 @@ def advise(
         str,
         typer.Option("--program", help="The program that declares the strategies; one here, or one that comes along."),
     ] = "train.py",
+    accuracy_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--accuracy-from",
+            metavar="RUN",
+            help="Say the time to an accuracy too: a run of the same training says how many steps it takes.",
+        ),
+    ] = None,
+    target: Target = None,
+    tries: Annotated[
+        bool, typer.Option("--try", help="Run the best three for a few steps on the nodes, and say how far off it was.")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of an epoch of --try.")] = 10,
+    results: Results = DEFAULT_RESULTS,
+    ask_become_pass: AskBecomePass = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which way to train a model together is quickest on some nodes, before anything runs.
 
-    It ranks the strategies that the program declares by the expected seconds of an epoch, with bytes and memory.
+    It ranks the strategies that the program declares by the expected seconds of an epoch, with bytes and memory. With --try it
+    then runs the best of them.
     """
     found = find_program(program, Path.cwd())
     subject, values = _values(found, (model, dataset), batch_size, settings)
-    cluster = load_cluster(find_inventory(inventory)) if inventory else None
+    cluster = find_cluster(inventory, ask_become_pass) if inventory or tries else None
     # The libraries that fit take a second to load; most verbs need none of them.
-    from harness.advise.answer import answer  # noqa: PLC0415
+    from harness.advise.answer import advise as advice_of  # noqa: PLC0415
     from harness.advise.machines import Given  # noqa: PLC0415
     from harness.advise.question import Question  # noqa: PLC0415
+    from harness.advise.terminal import advice_json, print_advice, print_tried  # noqa: PLC0415
+    from harness.advise.trying import try_best  # noqa: PLC0415
 
     given = Given(nodes, link, profile, memory, rates)
     if cluster:
         given = replace(given, inventory=cluster.inventory, hosts=cluster.nodes, shares_medium=cluster.shares_medium)
-    answer(Question(found, subject, values, given, run, rate_of(measured_link)), as_json=as_json)
+    question = Question(found, subject, values, given, run, rate_of(measured_link), accuracy_from, target)
+    advice = advice_of(question)
+    if not as_json:
+        print_advice(advice, tries=tries)
+    tried = (
+        try_best(question, advice, cluster, steps, results, DEFAULT_TELEMETRY_SECONDS) if cluster and tries else None
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(advice_json(question, advice, tried), indent=2, allow_nan=False) + "\n")
+    elif tried:
+        print_tried(advice, tried)
+    if tried and tried.failed:
+        raise typer.Exit(EXIT_TRIALS_FAILED)
 
 
 def _values(

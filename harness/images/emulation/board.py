@@ -103,7 +103,10 @@ def command(machine: str, boot: Boot, card: Path, node: CardNode, port: int, con
 
 
 def _dhcp_start(net: Any, node: CardNode, gateway: str) -> str:
-    """QEMU gives the first client this address: with DHCP the node gets the one reserved for it."""
-    if node.dhcp:
+    """QEMU gives the first client this address: with DHCP the node gets the one reserved for it.
+
+    A node of a Wi-Fi has no radio there: its cable, which asks for an address, gets its own.
+    """
+    if node.dhcp or node.wifi:
         return node.address
     return next(str(host) for host in net.hosts() if str(host) not in (node.address, gateway))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import BadInputError
+from harness.images.nodes.wifi import Wifi
 
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -34,6 +35,8 @@ class CardNode:
     timezone: str = "Etc/UTC"
     locale: str = "C.UTF-8"
     serial_console: bool = True
+    wifi: Wifi | None = None
+    """What it joins; its address is then that of the radio, and a cable asks for one."""
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> CardNode:
@@ -67,6 +70,7 @@ class CardNode:
             timezone=str(given.get("timezone", cls.timezone)),
             locale=str(given.get("locale", cls.locale)),
             serial_console=bool(given.get("serial_console", True)),
+            wifi=Wifi.parse(given.get("wifi") or {}, refuse),
         )
         if not USER.fullmatch(node.user) or node.user == "root":
             raise refuse(f"{node.user!r} cannot be the node's user", "set ansible_user to a name such as pi")

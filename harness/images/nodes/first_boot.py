@@ -7,6 +7,7 @@ import re
 import shlex
 from typing import Any
 
+from harness.images.nodes import wifi
 from harness.images.nodes.card_node import CardNode
 
 HOST_KEY = "/etc/ssh/harness_host_ed25519_key"
@@ -22,6 +23,9 @@ def cloud_init(node: CardNode, instance: str, *, rpios: bool) -> dict[str, str]:
     fixed, since it owns what is baked into the image.
     """
     own: dict[str, Any] = {"enable_ssh": True} if rpios else {}
+    if node.wifi:
+        joins = ["sh", "-c", wifi.UNBLOCK] if rpios else ["systemctl", "enable", "--now", wifi.SUPPLICANT_SERVICE]
+        own["runcmd"] = [joins]
     number = {} if rpios else {"uid": 1000}
     user_data = {
         "hostname": node.name,
@@ -52,27 +56,50 @@ def cloud_init(node: CardNode, instance: str, *, rpios: bool) -> dict[str, str]:
     return {
         "user-data": "#cloud-config\n" + _json(user_data),
         "meta-data": _json({"instance-id": instance, "local-hostname": node.name}),
-        "network-config": _json(network_config(node)),
+        "network-config": _json(network_config(node, netplan=rpios)),
     }
 
 
-def network_config(node: CardNode) -> dict[str, Any]:
-    """The node's wired interface in cloud-init's version 2."""
-    interface: dict[str, Any] = {"optional": True}
-    if node.dhcp:
-        interface["dhcp4"] = True
-    else:
-        interface.update(dhcp4=False, addresses=[f"{node.address}/{node.prefix_length}"])
+def network_config(node: CardNode, *, netplan: bool = False) -> dict[str, Any]:
+    """The node's interfaces in cloud-init's version 2: only with netplan does it pass on what a radio needs."""
+    addresses: dict[str, Any] = {"dhcp4": node.dhcp}
+    if not node.dhcp:
+        addresses["addresses"] = [f"{node.address}/{node.prefix_length}"]
         if node.gateway:
-            interface["routes"] = [{"to": "0.0.0.0/0", "via": node.gateway}]
+            addresses["routes"] = [{"to": "0.0.0.0/0", "via": node.gateway}]
         if node.nameservers:
-            interface["nameservers"] = {"addresses": list(node.nameservers)}
-    return {"version": 2, "ethernets": {"eth0": interface}}
+            addresses["nameservers"] = {"addresses": list(node.nameservers)}
+    if node.wifi is None:
+        return {"version": 2, "ethernets": {"eth0": {**addresses, "optional": True}}}
+    wired = {"eth0": {"dhcp4": True, "optional": True}}
+    return {"version": 2, "ethernets": wired, **({"wifis": wifi.netplan(node.wifi, addresses)} if netplan else {})}
+
+
+def networkd(node: CardNode) -> str:
+    """The node's radio as systemd-networkd has it; a moment without the access point keeps its addresses."""
+    lines = [
+        "[Match]",
+        f"Name={wifi.INTERFACE}",
+        "",
+        "[Link]",
+        "RequiredForOnline=no",
+        "",
+        "[Network]",
+        "IgnoreCarrierLoss=10s",
+    ]
+    if node.dhcp:
+        lines.append("DHCP=ipv4")
+    else:
+        lines.append(f"Address={node.address}/{node.prefix_length}")
+        lines += [f"Gateway={node.gateway}"] if node.gateway else []
+        lines += [f"DNS={server}" for server in node.nameservers]
+    return "\n".join([*lines, ""])
 
 
 def network_manager(node: CardNode) -> str:
-    """The node's wired interface as a NetworkManager key file."""
-    lines = ["[connection]", "id=harness-wired", "type=ethernet", "autoconnect-priority=10", "", "[ipv4]"]
+    """The node's interface, wired or not, as a NetworkManager key file."""
+    wired = ["[connection]", "id=harness-wired", "type=ethernet", "autoconnect-priority=10", ""]
+    lines = [*(wifi.network_manager_sections(node.wifi) if node.wifi else wired), "[ipv4]"]
     if node.dhcp:
         lines.append("method=auto")
     else:
@@ -88,6 +115,8 @@ def firstrun(node: CardNode, boot_mount: str) -> str:
     custom = "/usr/lib/raspberrypi-sys-mods/imager_custom"
     keys = "\n".join(node.authorized_keys)
     connection = "/etc/NetworkManager/system-connections/harness-wired.nmconnection"
+    # A radio's connection is on the card already: its key would be readable in this script.
+    wired = [f"install -m 0600 /dev/stdin {connection} <<'HARNESS'", network_manager(node) + "HARNESS"]
     return "\n".join(
         [
             "#!/bin/bash",
@@ -98,8 +127,7 @@ def firstrun(node: CardNode, boot_mount: str) -> str:
             shlex.join([custom, "enable_ssh", "-k", keys]),
             shlex.join([custom, "set_timezone", node.timezone]),
             shlex.join(["raspi-config", "nonint", "do_change_locale", node.locale]) + " || true",
-            f"install -m 0600 /dev/stdin {connection} <<'HARNESS'",
-            network_manager(node) + "HARNESS",
+            *([f"( {wifi.UNBLOCK} ) || true"] if node.wifi else wired),
             f"rm -f {shlex.quote(boot_mount)}/firstrun.sh",
             f"sed -i 's| systemd.run=.*||' {shlex.quote(boot_mount)}/cmdline.txt",
             "exit 0",

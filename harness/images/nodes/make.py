@@ -6,15 +6,15 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import BadInputError, ImageError
 from harness.images import figures
 from harness.images.base.debian import firmware_defaults
 from harness.images.base.rpios import CLOUD_INIT, System, inspect
-from harness.images.card import Card, ext_write, fat_read, fat_write, open_card
+from harness.images.card import Card, ext_exists, ext_write, fat_read, fat_write, open_card
 from harness.images.host import MAKE_IMAGES, clone, lock, require_space
-from harness.images.nodes import first_boot
+from harness.images.nodes import first_boot, wifi
 from harness.images.nodes.card_node import CardNode
 from harness.system.files import whole, write_whole
 from harness.system.packages import require
@@ -50,8 +50,10 @@ def make(node: CardNode, base: Path, rpios: bool, output: Path, keys: Path) -> M
     image, record = output / f"{node.name}.img", output / f"{node.name}.json"
     with lock(image):
         private, public = host_key(node, keys)
-        inputs = {"node": asdict(node), "base": base.name, "host_key": public, "seeding": SEEDING}
+        settings = {name: value for name, value in asdict(node).items() if value is not None}
+        inputs = {"node": settings, "base": base.name, "host_key": public, "seeding": SEEDING}
         digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+        settings.pop("wifi", None)  # the record beside the image has no secret
         known = json.loads(record.read_text(encoding="utf-8")) if image.is_file() and record.is_file() else {}
         if known.get("inputs_sha256") == digest and "inputs" in known:
             return Made(image, public, False, time.monotonic() - begin, "")
@@ -99,6 +101,8 @@ def _settle(card: Card, node: CardNode, instance: str, system: System | None) ->
     if not cmdline or not cmdline.strip():
         raise BadInputError(f"{card.path.name}: no cmdline.txt on its boot partition", "use an unmodified base image")
     parameters = first_boot.serial_parameters(cmdline.decode().strip(), node.serial_console)
+    if node.wifi and system is not None:
+        parameters = wifi.with_country(parameters, node.wifi)
     files: dict[str, str] = {}
     if system is not None:
         files["ssh"] = ""  # Raspberry Pi OS starts its SSH server where this file is
@@ -111,3 +115,27 @@ def _settle(card: Card, node: CardNode, instance: str, system: System | None) ->
     fat_write(card, {name: content.encode() for name, content in files.items()})
     if system is None and not node.serial_console:
         ext_write(card, {"/etc/default/raspi-firmware": (firmware_defaults(serial_console=False).encode(), 0o644)})
+    if node.wifi:
+        _put_wifi(card, node, node.wifi, system)
+
+
+def _put_wifi(card: Card, node: CardNode, network: wifi.Wifi, system: System | None) -> None:
+    """Write the files of the radio that are root's alone; where cloud-init renders netplan, it makes them itself."""
+    if system is None:
+        if not ext_exists(card, wifi.SUPPLICANT):
+            raise BadInputError(
+                f"{node.name}: the base image has no wpa_supplicant, so the card cannot join a Wi-Fi",
+                "the playbook adds what it needs; by hand: harness image base "
+                + " ".join(f"--package {package}" for package in wifi.PACKAGES),
+            )
+        files = {
+            wifi.SUPPLICANT_FILE: (wifi.supplicant(network).encode(), 0o600),
+            wifi.NETWORKD_FILE: (first_boot.networkd(node).encode(), 0o644),
+            wifi.MODULE_FILE: (wifi.module_options(network).encode(), 0o644),
+        }
+    elif system.mechanism == CLOUD_INIT:
+        return
+    else:
+        files = {wifi.KEY_FILE: (first_boot.network_manager(node).encode(), 0o600)}
+    parents = {str(parent): None for path in files for parent in reversed(PurePosixPath(path).parents[:-1])}
+    ext_write(card, files, list(parents))

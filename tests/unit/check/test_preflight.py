@@ -8,10 +8,10 @@ import pytest
 from launch_parts import CLUSTER, NODES, trial
 
 from harness.check.findings import Finding, Probed, node_findings, with_environments
-from harness.check.network import network_findings, shared_findings
+from harness.check.network import network_findings
 from harness.check.preflight import Preflight, fit_nodes, require, warnings_of
 from harness.contract.json_line import Json
-from harness.errors import BadInputError, NodeError
+from harness.errors import BadInputError
 from harness.experiment.catalog import find_program
 from harness.experiment.plan import Trial
 
@@ -96,18 +96,6 @@ def test_the_network_is_judged_in_undilated_time(dilation: float, slowest: str, 
     answer = {"reached": {"127.0.0.2": 0.006, "127.0.0.3": 0.003}, "bytes_per_second": 94.1e6 / 8 / 3}
     (found,) = network_findings(NODES[0], answer, {"127.0.0.2": "b", "127.0.0.3": "c"}, dilation)
     assert (found.level, found.detail) == ("ok", f"reaches 2 peers, slowest in {slowest}; sends {rate} to the next")
-
-
-@pytest.mark.parametrize("dilation", [1.0, 3.0])
-def test_a_shared_medium_is_judged_as_a_whole(dilation: float) -> None:
-    answers = [{"reached": {}, "bytes_per_second": rate * 1e6 / 8 / dilation} for rate in (4.7, 4.8, 4.9)]
-    (found,) = shared_findings(answers, dilation)
-    assert (found.node, found.level) == ("all", "ok")
-    assert found.detail == (
-        "the medium that the nodes share carries 14.4 Mbit/s from node to node while all 3 send, 4.7 to 4.9 from each"
-    )
-    assert shared_findings([*answers, {"reached": {}, "bytes_per_second": None}]) == []
-    assert shared_findings([*answers, NodeError("d", "is gone")]) == []
 
 
 def test_a_peer_out_of_reach_is_named() -> None:

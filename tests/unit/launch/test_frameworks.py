@@ -15,6 +15,7 @@ from harness.experiment.plan import Trial
 from harness.experiment.program import FrameworkName, Need, Program, Role
 from harness.launch.frameworks import FRAMEWORKS
 from harness.launch.placement import Placement, SentCode, place_trial
+from harness.nodes.inventory import Cluster
 
 SENT = SentCode("agent", {"train.py": "agent/programs/train.py", "p.py": "own/p.py"})
 THREE = tuple(replace(node, threads=1, cores=4, memory_bytes=1 << 30) for node in NODES)
@@ -216,3 +217,20 @@ def test_of_several_places_the_first_counts_that_the_inventory_has() -> None:
         node_of("group:nowhere|host:nobody")
     with pytest.raises(ValueError, match="is no place"):
         Role(on="first|")
+
+
+def test_servers_are_on_the_machines_of_the_group_servers_where_the_inventory_has_it() -> None:
+    centre = replace(NODES[2], name="centre", groups=frozenset({"servers"}))
+    program = find_program("train.py")
+
+    def servers(cluster: Cluster, **parameters: Any) -> list[str]:
+        trial = Trial("t", 2, 1, "", program, {"kvstore": "dist_sync", **parameters}, {})
+        found = place_trial(trial, NODES[:2], 9100, SENT, "", cluster=cluster)
+        return [rank.node.name for rank in found.ranks if rank.role == "server"]
+
+    wired = replace(CLUSTER, nodes=NODES[:2], others=(centre,))
+    assert servers(wired) == ["centre"]
+    assert servers(CLUSTER) == ["a", "b"]
+    for cluster, machines in ((wired, 1), (CLUSTER, 2)):
+        with pytest.raises(BadInputError, match=f"{machines + 1} servers on {machines} nodes"):
+            servers(cluster, servers=machines + 1)

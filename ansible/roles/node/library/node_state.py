@@ -30,6 +30,7 @@ import json
 import os
 import platform
 import pwd
+import re
 import socket
 import struct
 import subprocess
@@ -45,6 +46,8 @@ CLOCK_SECONDS = 60
 CAP_NET_ADMIN = 12
 # Where the Raspberry Pi's firmware settings are: since Bookworm, and before.
 BOOT_CONFIGS = ("/boot/firmware/config.txt", "/boot/config.txt")
+# As Debian installs it.
+IW = "/usr/sbin/iw"
 UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState")
 
 
@@ -213,6 +216,16 @@ def interface():
     }
 
 
+def radios():
+    """Interfaces that are radios, each with what `iw` says of its power saving; None where it says nothing."""
+    found = []
+    for path in sorted(glob.glob("/sys/class/net/*/phy80211")):
+        name = os.path.basename(os.path.dirname(path))
+        said = re.search(r"Power save: (on|off)", run(IW, "dev", name, "get", "power_save"))
+        found.append({"name": name, "power_saving": said.group(1) == "on" if said else None})
+    return found
+
+
 def firewall_chains(table):
     """Names of the chains of the table; None where the table is not there (or nft says nothing to this user)."""
     listing = run("nft", "--json", "list", "table", "inet", table) if table else ""
@@ -294,6 +307,8 @@ def main():
         may_set_network=may_set_network(),
         ssh=ssh_connection(),
         interface=interface(),
+        radios=radios(),
+        iw=os.path.exists(IW),
         boot_config=next((path for path in BOOT_CONFIGS if os.path.isfile(path)), ""),
         governors=governors(),
     )
