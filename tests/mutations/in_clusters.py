@@ -30,7 +30,6 @@ MUTATIONS = [
         ('            f"    meta mark {{ {_RELAYED:#x}, {_FROM_CABLE:#x} }} accept",\n', ""),
         ("_led(_RELAYED, _OF_RELAYED, number)", "_led(_SENT, _OF_RELAYED, number)"),
         ("meta mark {{ {_SENT:#x}, {_FROM_CABLE:#x} }} {lost}", "{lost}"),
-        ("_set_frames(cluster, 1 if link.loss else _TURN_FRAMES)", "_set_frames(cluster, _TURN_FRAMES)"),
     ),
     *mutations(
         "virtual clusters",

@@ -38,7 +38,6 @@ MUTATIONS = [
         "harness/energy/request.py",
         _METERS,
         ("        self.settimeout(_left(self.ends))\n        return super()", "        return super()"),
-        ("    finally:\n        connection.close()", "    finally:\n        pass"),
     ),
     *mutations(
         "energy",

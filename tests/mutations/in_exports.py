@@ -36,7 +36,6 @@ MUTATIONS = [
         ("max([began, *(each[name] for each in ends if name in each)])", "began"),
         ("if each.unit == OWN_UNIT or each.name in asked}", "if each.unit == OWN_UNIT}"),
         ("float(value), float(latest[epoch]))", "float(value), otherwise)"),
-        ('drop_duplicates("trial", keep="last")', 'drop_duplicates("trial", keep="first")'),
     ),
     *mutations(
         "export",
