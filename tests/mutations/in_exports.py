@@ -23,7 +23,6 @@ MUTATIONS = [
         "harness/export/parquet.py",
         "export/test_export_parquet.py",
         ("isinstance(cell, float) and not cell.is_integer()", "False"),
-        ("    if abs(value) > _LARGEST:", "    if False:"),
         ('"harness.manifest": json.dumps(run.manifest)', '"harness.manifest": "{}"'),
         ("if all(there is not None for", "if any(there is not None for"),
     ),
