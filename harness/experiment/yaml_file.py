@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,8 +78,8 @@ def read_mapping(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Any
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadInputError(f"cannot read {what} {path}: {reason}", remedy) from None
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
-        lines = dict(_key_lines(yaml.compose(text, Loader=_Loader), ()))
+        document, lines = _parsed(text)
+        document = deepcopy(document)  # the caller's own
     except RecursionError:
         raise BadInputError(f"{path} is not YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -90,6 +92,17 @@ def read_mapping(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Any
     if not isinstance(document, dict):
         raise BadInputError(f"{path}: {what} is a mapping of keys to values", remedy)
     return {str(key): value for key, value in document.items()}, lines
+
+
+@lru_cache(maxsize=32)  # the lists and descriptions that come along are asked for several times in every verb
+def _parsed(text: str) -> tuple[Any, Lines]:
+    """The document that a text holds, and the line of every key. Raises yaml.YAMLError, ValueError, RecursionError."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(node), dict(_key_lines(node, ()))
+    finally:
+        loader.dispose()
 
 
 def line_of(lines: Lines, location: KeyPath) -> int | None:

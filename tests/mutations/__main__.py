@@ -133,7 +133,8 @@ class Copy:
             name for name in sys.modules if name.split(".")[0] in ("tests", "harness", "training", "agent", "contract")
         ]:
             del sys.modules[name]
-        os.environ |= {"HARNESS_PROPERTY_EXAMPLES": "30", "PYTHONHASHSEED": "0"}
+        # What tests start imports the copy, too.
+        os.environ |= {"HARNESS_PROPERTY_EXAMPLES": "30", "PYTHONHASHSEED": "0", "PYTHONPATH": str(self._root)}
         os.environ.pop("HARNESS_RUNTIME_PYTHON", None)
         import pytest
 

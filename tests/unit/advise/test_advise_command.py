@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from harness.advise.machines import Machines, assumed_rates
 from harness.cli.app import app
 from harness.errors import HarnessError
 from harness.experiment.rates import Rate, rate_rows, rates_text
@@ -134,6 +135,14 @@ def test_measured_rates_are_taken_and_the_slowest_node_counts(tmp_path: Path) ->
         "rates of model lenet, not of lenet5"
         in refused("lenet5", "mnist", "--rates", rates_file(tmp_path, "lenet")).message
     )
+
+
+def test_of_several_nodes_the_least_memory_counts_and_rates_follow_operations() -> None:
+    nodes = Machines(("a", "b", "c"), ("pi3", "pi3", "pi4"), (3 << 30, 1 << 30, 2 << 30), 1e8, {})
+    assert [nodes.least_memory(count) for count in (1, 2, 3)] == [3 << 30, 1 << 30, 1 << 30]
+    once, twice = (assumed_rates(nodes, operations, 1e6) for operations in (1e6, 2e6))
+    assert [rate.image_seconds for rate in twice] == [2 * rate.image_seconds for rate in once]
+    assert once[2].image_seconds < once[1].image_seconds == once[0].image_seconds
 
 
 def test_an_inventory_says_memory_and_profiles(inventory: Path) -> None:

@@ -14,6 +14,8 @@ from report_runs import epochs_of, manifest, moment, power_of, trial
 
 from harness.analysis.analysis import Analysis, analyse
 from harness.analysis.energy.integral import drawn, samples_of
+from harness.analysis.energy.windows import windows_of
+from harness.analysis.epochs import epoch_table
 
 Rows = list[dict[str, Any]]
 
@@ -114,13 +116,67 @@ def test_what_a_meter_was_asked_in_vain_is_counted() -> None:
     assert "Meters that did not answer: pi1 (2 of 65 times)." in found.energy.notes
 
 
-def test_an_estimate_is_of_undilated_time_and_is_called_one() -> None:
-    found = run_of(trial(1), power=fixed("pi1", 3.7, 1.4), dilation=3.0)
+def test_watts_that_cannot_be_are_no_answer() -> None:
+    power = power_of(["pi1"], 120, every=2)
+    power[30]["watts"], power[31]["watts"] = -4.0, 1e9
+    found = run_of(trial(1), power=power)
+    assert numbers(found)["epoch_joules"] == pytest.approx(200.0)
+    assert "Meters that did not answer: pi1 (2 of 65 times)." in found.energy.notes
+
+
+def test_idle_is_the_median_of_what_was_measured_then() -> None:
+    power = power_of(["pi1"], 120, every=2)
+    power[0]["watts"] = 40.0  # when it was plugged in
+    assert numbers(run_of(trial(1), power=power))["epoch_joules_above_idle"] == pytest.approx(150.0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_estimate_is_of_undilated_time_and_is_called_one(order: int) -> None:
+    found = run_of(trial(1), power=fixed("pi1", 3.7, 1.4)[::order], dilation=3.0)
     assert numbers(found)["epoch_joules"] == pytest.approx(3.7 * 50)
     assert numbers(found)["epoch_joules_above_idle"] == pytest.approx(2.3 * 50)
     assert numbers(found)["total_joules"] == pytest.approx(3.7 * 105)
     assert found.energy.sources == ("estimate",)
     assert "An estimate, not measured: pi1 at 3.7 W and idle 1.4 W (somebody)." in found.energy.notes
+
+
+def test_dilated_epochs_are_found_where_the_clock_had_them() -> None:
+    # At half speed: a start-up of 10 s, and epochs of 100 s, the first of which draws 6 W in its second half.
+    row = trial(1)
+    epochs = [{**epoch, "time": moment(10 + 100 * epoch["epoch"])} for epoch in epochs_of(row)]
+    power = [
+        {**each, "watts": 6.0 if moment(60) <= str(each["time"]) < moment(110) else 2.0}
+        for each in power_of(["pi1"], 230)
+    ]
+    about = manifest([1])
+    about["cluster"]["time_dilation"] = 2.0
+    found = analyse(
+        pd.DataFrame([row]), pd.DataFrame(epochs), pd.DataFrame(), about, power=pd.DataFrame(power),
+        ranks=pd.DataFrame(ranks_of(row)),
+    )  # fmt: skip
+    assert found.energy.reached.set_index("accuracy")["joules"][0.9] == pytest.approx(4.0 * 50)
+    assert numbers(found)["epoch_joules"] == pytest.approx((4.0 + 2.0) * 50 / 2)
+    assert numbers(found)["total_joules"] == pytest.approx((2.0 * 160 + 6.0 * 50) / 2)
+
+
+def test_epochs_end_with_their_last_worker_and_begin_no_earlier_than_the_one_before_ended() -> None:
+    row = trial(2)
+    ends = {(1, 0): 30.0, (1, 1): 40.0, (2, 0): 55.0, (2, 1): 58.0}
+    epochs = pd.DataFrame(
+        [{**each, "time": moment(ends[each["epoch"], each["rank"]])} for each in epochs_of(row)]
+    ).astype({"epoch": float})
+    frame = pd.DataFrame([row]).assign(continued_from_epoch=math.nan)
+    (window,) = windows_of(frame, epoch_table(epochs), epochs, 1.0).values()
+    start = window.whole[0]
+    assert list(window.ends - start) == pytest.approx([40.0, 58.0])
+    assert list(window.begins - start) == pytest.approx([14.0, 40.0])
+
+
+def test_a_start_up_without_samples_is_told_beside_epochs_that_have_all() -> None:
+    power = [row for row in power_of(["pi1"], 120, every=1) if not moment(-6) < str(row["time"]) < moment(5)]
+    found = run_of(trial(1), power=power)
+    assert numbers(found)["epoch_joules"] == pytest.approx(200.0)
+    assert found.energy.parts["covered"].iloc[0] == pytest.approx(100 / 105)
 
 
 def test_a_meter_comes_before_an_estimate_in_the_trials_that_it_saw() -> None:
@@ -188,6 +244,13 @@ def test_windows_never_have_more_than_was_drawn_and_add_up(
     assert found.joules[1] + found.joules[2] == pytest.approx(found.joules[0], abs=1e-6)
     assert 0 <= found.covered[0] <= length + 1e-6
     assert found.joules[0] <= np.nanmax([*watts, 0.0]) * found.covered[0] + 1e-6
+
+
+def test_a_meter_that_is_asked_often_may_miss_a_few_answers() -> None:
+    samples = samples_of(np.array([0.2, 0.0, 0.1, 20.0]), np.array([3.0, 1.0, 2.0, 1.0]))  # in any order
+    found = drawn(samples, np.array([0.0, 0.2]), np.array([0.2, 20.0]))
+    assert list(found.joules) == pytest.approx([0.3, 15.0])
+    assert list(found.covered) == pytest.approx([0.2, 5.0])
 
 
 def test_a_sample_holds_until_the_next_but_not_over_a_gap() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -103,14 +104,25 @@ def agreed() -> dict[str | bytes, str]:
     return found
 
 
+@cache
 def sources() -> list[Path]:
     directories = (REPOSITORY / "harness", EXPERIMENTS, REPOSITORY / "ansible")
     files = [path for directory in directories for path in directory.rglob("*.py")]
     return [path for path in files if not {"contract", "__pycache__"} & set(path.parts)]
 
 
-def spelled(path: Path) -> Iterator[tuple[int, str | bytes]]:
-    """Texts that a file spells as values: compared, handed on, written; not as keys of records, and not in its docstrings."""
+@dataclass(frozen=True)
+class Texts:
+    """Of a file: the texts that it spells as values, compared, handed on, written, not as keys of records, and not in its
+    docstrings; and those of every tuple, list and set. Both with their lines.
+    """
+
+    spelled: tuple[tuple[int, str | bytes], ...]
+    lists: tuple[tuple[int, frozenset[object]], ...]
+
+
+@cache
+def texts_of(path: Path) -> Texts:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     others: set[int] = set()
     for node in ast.walk(tree):
@@ -123,9 +135,13 @@ def spelled(path: Path) -> Iterator[tuple[int, str | bytes]]:
                 others.add(id(key))
             case ast.Expr(value=ast.Constant() as text):
                 others.add(id(text))
+    spelled, lists = [], []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and id(node) not in others:
-            yield node.lineno, node.value
+            spelled.append((node.lineno, node.value))
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set):
+            lists.append((node.lineno, frozenset(each.value for each in node.elts if isinstance(each, ast.Constant))))
+    return Texts(tuple(spelled), tuple(lists))
 
 
 def is_other(path: str, text: str | bytes) -> bool:
@@ -141,7 +157,7 @@ def test_nothing_that_both_sides_agree_on_is_spelled_twice() -> None:
     variables = [name for name in names if isinstance(name, str) and name.startswith("HARNESS_")]
     for path in sources():
         name = path.relative_to(REPOSITORY).as_posix()
-        for line, text in spelled(path):
+        for line, text in texts_of(path).spelled:
             if text in names and not is_other(name, text):
                 found.append(f"{name}:{line}: {text!r} is wire.{names[text]}")
             elif isinstance(text, str) and "HARNESS_" in text and not is_other(name, text):
@@ -154,7 +170,9 @@ def test_nothing_that_both_sides_agree_on_is_spelled_twice() -> None:
 
 
 def test_every_exception_is_one() -> None:
-    files = {path.relative_to(REPOSITORY).as_posix(): {text for _, text in spelled(path)} for path in sources()}
+    files = {
+        path.relative_to(REPOSITORY).as_posix(): {text for _, text in texts_of(path).spelled} for path in sources()
+    }
     idle = [
         (word, start)
         for word, starts in OTHER_MEANINGS.items()
@@ -168,13 +186,11 @@ def test_every_exception_is_one() -> None:
 def test_a_list_of_the_contract_is_written_once(sequence: tuple[str, ...]) -> None:
     found = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Tuple | ast.List | ast.Set):
-                texts = {each.value for each in node.elts if isinstance(each, ast.Constant)}
-                if len(texts & set(sequence)) > len(sequence) / 2 and not is_other(
-                    path.relative_to(REPOSITORY).as_posix(), ""
-                ):
-                    found.append(f"{path}:{node.lineno}")
+        for line, texts in texts_of(path).lists:
+            if len(texts & set(sequence)) > len(sequence) / 2 and not is_other(
+                path.relative_to(REPOSITORY).as_posix(), ""
+            ):
+                found.append(f"{path}:{line}")
     assert found == []
 
 

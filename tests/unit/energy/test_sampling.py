@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,11 @@ def test_a_meter_that_stops_answering_leaves_rows_without_watts_and_is_told_of_o
         until(lambda: sum(row["watts"] == "" for row in rows(file)) > 3)
         plug.mood = "well"
         until(lambda: rows(file)[-1]["watts"] == "3.5")
-    (warning,) = warnings
-    assert warning.startswith("the power meter of a (shelly2://127.0.0.1:")
-    assert "status 500" in warning
+        (warning,) = warnings
+        assert warning.startswith("the power meter of a (shelly2://127.0.0.1:")
+        assert "status 500" in warning
+        plug.mood = "broken"  # which is news again
+        until(lambda: len(warnings) == 2)
 
 
 @pytest.mark.parametrize("mood", ["silent", "dripping"])
@@ -114,6 +117,18 @@ def test_a_meter_that_is_slow_holds_nobody_up(plug: SimulatedPlug, file: Path, m
         began = time.monotonic()
     assert time.monotonic() - began < sampling.STOP_SECONDS + 1
     assert {row["watts"] for row in rows(file)} <= {""}
+
+
+def test_a_meter_that_answers_after_the_end_writes_no_more(file: Path) -> None:
+    with SimulatedPlug(3.5) as plug:
+        plug.mood = "silent"
+        with running(file, metering(a=of(plug))):
+            until(lambda: plug.asked)
+        (thread,) = [each for each in threading.enumerate() if each.name == "power meter of a"]
+        before = file.read_text()
+    thread.join(10)  # the plug has hung up
+    assert not thread.is_alive()
+    assert file.read_text() == before
 
 
 def test_a_run_that_goes_on_keeps_its_samples_but_a_torn_one(plug: SimulatedPlug, file: Path) -> None:
@@ -139,7 +154,9 @@ def test_a_disk_that_takes_no_more_is_told_of_and_ends_nothing(plug: SimulatedPl
         until(lambda: rows(file))
         file.unlink()
         until(lambda: warnings)
-    assert warnings[0].startswith("no more samples of power are kept: cannot write")
+        time.sleep(3 * INTERVAL)
+    (warning,) = warnings
+    assert warning.startswith("no more samples of power are kept: cannot write")
     assert not file.exists()
 
 
@@ -191,6 +208,14 @@ def test_rows_of_ones_own_are_read_once_whole_and_also_from_a_file_that_was_begu
     own.mkdir()
     with pytest.raises(MeterError, match="no such file"):
         found.new()
+
+
+def test_a_line_of_any_length_hides_no_row_behind_it(tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    found = OwnRows(own, "a", since=0.0)
+    long = b"x" * (5 << 20)
+    own.write_bytes(b"time,node,watts\n1,a,2\n" + long + b"\n2,a,3\n3,a,4" + b" " * 20_000 + b"\n4,a,5\n")
+    assert [sample for _ in range(4) for sample in found.new()] == [(1.0, 2.0), (2.0, 3.0), (4.0, 5.0)]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     directory = tmp_path_factory.mktemp("crate")
     run, out = write_whole_run(directory), directory / "out"
+    manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
+    manifest["programs"]["other.py"] = {"description": "Does something else."}  # of a variant that was not run
+    run.manifest.write_text(json.dumps(manifest), encoding="utf-8")
     done = exported(run.root, "crate", "-o", out)
     assert done.exit_code == 0, done.output
     return Made(run, out, ROCrate(out))

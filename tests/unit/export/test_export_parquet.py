@@ -99,6 +99,16 @@ def test_what_has_no_place_in_a_type_is_text(run: RunPaths, tmp_path: Path) -> N
     assert table["other"].to_pylist() == [1.0, 2.5, None]
 
 
+def test_whole_numbers_with_fractions_and_beyond_64_bits_are_numbers(run: RunPaths, tmp_path: Path) -> None:
+    rows = pd.read_csv(run.trials).assign(images=["800.5", "1", ""], bytes_sent=["1e30", "1", ""])
+    times = ["2031-01-01T00:00:00.000Z", "long ago", ""]
+    rows.assign(started_at=times).to_csv(run.trials, index=False)
+    table = tables(run, tmp_path / "out")["trials"]
+    assert table["images"].to_pylist() == [800.5, 1.0, None]
+    assert table["bytes_sent"].to_pylist() == [1e30, 1.0, None]
+    assert table["started_at"].to_pylist() == ["2031-01-01T00:00:00.000Z", "long ago", None]
+
+
 def test_rates_are_a_table_too(run: RunPaths, tmp_path: Path) -> None:
     run.rates.write_text(
         "# steps: 5\n# program: train.py\nnode,address,images_per_second\npi1,10.0.0.1,70.5\n", encoding="utf-8"

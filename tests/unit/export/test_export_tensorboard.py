@@ -83,7 +83,10 @@ def test_values_over_workers_are_formed_as_in_trials_csv(logs: Logs) -> None:
     assert found["epoch/train_seconds"][0][2] == pytest.approx(max(values["train_seconds"]), rel=1e-6)
     assert found["epoch/wait_seconds"][0][2] == pytest.approx(fmean(values["wait_seconds"]), rel=1e-6)
     assert found["epoch/images"][0][2] == pytest.approx(sum(values["images"]), rel=1e-6)
-    assert [step for step, _, _ in found["epoch/train_seconds"]] == [1, 2]
+    times = {epoch: {row["time"] for row in rows_of(logs.run.epochs) if row["epoch"] == epoch} for epoch in "12"}
+    assert [(step, {moment}) for step, moment, _ in found["epoch/train_seconds"]] == [
+        (int(epoch), {datetime.fromisoformat(max(each)).timestamp()}) for epoch, each in times.items()
+    ]
     alone = scalars(logs.out / "n01-r1")
     assert not [tag for tag in alone if "/rank" in tag]
     assert alone["epoch/train_seconds"][0][2] == pytest.approx(40)

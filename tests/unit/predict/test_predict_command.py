@@ -143,11 +143,18 @@ def test_nodes_that_share_a_medium_have_no_link_to_ask_about(tmp_path: Path) -> 
     about = json.loads(run.manifest.read_text(encoding="utf-8"))
     about["cluster"] |= {"link": "wifi"}
     run.manifest.write_text(json.dumps(about), encoding="utf-8")
-    result = harness(run.root, "--link", "1gbit")
-    assert result.returncode == 2
-    assert "no links of their own, but one medium" in result.error
+    for option in ("--link", "--measured-link"):
+        result = harness(run.root, option, "1gbit")
+        assert result.returncode == 2
+        assert "no links of their own, but one medium" in result.error
     answer = predicted(run.root)
     assert answer["measured_link_bits_per_second"] is None
+
+
+def test_the_link_that_a_user_names_comes_before_that_of_the_manifest(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"dist_sync": points((1, 2, 4))})
+    assert predicted(run.root)["measured_link_bits_per_second"] == 1e8
+    assert predicted(run.root, "--measured-link", "10mbit")["measured_link_bits_per_second"] == 1e7
 
 
 @pytest.mark.parametrize("arguments", [("--nodes", "4-1"), ("--nodes", "1-100000"), ("--link", "fast")])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import heapq
+import socket
 from itertools import count
 
 import numpy as np
 import pytest
 from tasks.volunteers.desk import MOST_REFUSED, Desk, Plan
 from tasks.volunteers.merging import Arriving, Merging, Rounds
-from tasks.volunteers.messages import Result, Task
+from tasks.volunteers.messages import BrokenError, Line, Result, Task, result_of, task_of
 from tasks.volunteers.options import moments
 from tasks.volunteers.portions import Sizing
 from training.engines.base import Floats
 from training.errors import ProgramError
 from training.rules import RULES
+from training.schedule import decay
 from training.sharding import Shares
 
 VALUES, BATCH = 8, 64
@@ -190,6 +192,7 @@ def test_a_late_task_is_repeated_and_the_first_counts() -> None:
         (np.zeros(0, np.float32), {}, "has no values"),
         (np.zeros(VALUES, np.float32), {"version": 7}, "is of the version 7"),
         (np.zeros(VALUES, np.float32), {"first": 50}, "is of another task"),
+        (np.zeros(VALUES, np.float32), {"steps": 1}, "is of another task"),
         (np.zeros(VALUES, np.float32), {"images": 1}, "is of another task"),
     ],
 )
@@ -212,6 +215,87 @@ def test_what_is_refused_changes_nothing_and_is_done_again(change: Floats, chang
     assert (desk.merging.centre == 1.5).all()
     assert desk.account.shares["bad"].lost == MOST_REFUSED * 8 * BATCH
     assert desk.measurements.get_nowait().events["refused"] == MOST_REFUSED
+
+
+def test_a_result_that_counts_makes_up_for_those_that_were_refused_before() -> None:
+    desk = Desk(plan(80, sizing=Sizing(equal=8)), averaging(first()), Clock())
+    desk.come("a", "a")
+    desk.begin()
+    for number in range(2 * MOST_REFUSED):
+        given = desk.next("a", 1)
+        assert given
+        bad = number % MOST_REFUSED
+        change = np.full(VALUES, np.nan if bad else 0.0, np.float32)
+        assert bool(desk.take("a", done(given[0]), change)) is bool(bad)
+        assert not desk.dismissed("a")
+
+
+def test_a_window_tells_what_was_done_in_it_and_when() -> None:
+    clock = Clock()
+    asked = plan(4, windows=2, round_steps=2, sizing=Sizing(equal=2), rate=0.5, decay="linear")
+    desk = Desk(asked, averaging(first()), clock)
+    desk.come("a", "pi1")
+    desk.begin()
+    before, rates = desk.merging.centre, []
+    for now, loss in ((3.0, 6.0), (5.0, 4.0)):
+        given = desk.next("a", 1)
+        assert given
+        rates.append(given[0].rate)
+        clock.now = now
+        assert not desk.take("a", done(given[0], loss=loss), np.full(VALUES, 0.5, np.float32))
+    assert rates == [0.5 * decay("linear", step, 4, 0.0) for step in (0, 2)]
+    assert rates[1] < rates[0]
+    assert (before == first()).all()  # somebody may be sending it still
+    windows = [desk.measurements.get_nowait() for _ in range(2)]
+    assert [(each.window, each.seconds, each.since, each.steps) for each in windows] == [
+        (1, 3.0, 3.0, 2),
+        (2, 2.0, 5.0, 2),
+    ]
+    assert [(each.loss, each.images, each.lost) for each in windows] == [(6.0, 2 * BATCH, 0), (4.0, 2 * BATCH, 0)]
+    assert [each.events["shares"] for each in windows] == [{"pi1": 2 * BATCH}, {"pi1": 4 * BATCH}]
+    assert windows[1].events["done_again"] == {"pi1": 0}
+
+
+def test_a_task_that_is_merged_as_it_comes_is_no_longer_than_it_may_be() -> None:
+    clock = Clock()
+    desk = Desk(plan(1000, round_steps=None, sizing=Sizing(most_seconds=2.0)), Arriving(first(), 0.6), clock)
+    desk.come("a", "a")
+    desk.begin()
+    given = desk.next("a", 1)
+    assert given
+    clock.now = 1.0  # 4 steps a second
+    assert not desk.take("a", done(given[0]), np.zeros(VALUES, np.float32))
+    given = desk.next("a", 1)
+    assert given
+    assert given[0].steps == 8
+
+
+def test_messages_arrive_as_they_were_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = Line(socket.create_connection(listener.getsockname()), VALUES)
+        theirs = Line(listener.accept()[0], VALUES)
+    task = Task(3, 8, 2, 0.5, 1)
+    ours.say("task", task, first())
+    head, values = theirs.hear(5)
+    assert (head["kind"], task_of(head)) == ("task", task)
+    np.testing.assert_array_equal(values, first())
+    theirs.say("result", done(task, loss=float("nan")), np.zeros(3, np.float32))
+    with pytest.raises(BrokenError, match="12 bytes"):
+        ours.hear(5)
+    theirs.close()
+    with pytest.raises(BrokenError):
+        ours.hear(5)
+    ours.close()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"first": True}, {"steps": -1}, {"images": 1.5}, {"seconds": "1"}, {"version": None}]
+)
+def test_what_is_no_result_is_refused(wrong: dict[str, object]) -> None:
+    said = {"version": 1, "first": 0, "steps": 2, "images": 128, "seconds": 1, "loss": float("nan")}
+    assert result_of(said).loss == float("inf")
+    with pytest.raises(BrokenError, match="no result"):
+        result_of({**said, **wrong})
 
 
 def test_a_change_that_is_too_stale_is_refused_and_others_count_the_less_the_staler() -> None:

@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from training import datasets
+from training.engines.base import Memory
 from training.errors import ProgramError
+from training.kvstores.allreduce.links import Links
 from training.online.home import Options
-from training.online.sharing import Alarm, Policy, meeting_bytes, ticks_within
+from training.online.sharing import Alarm, Circle, Policy, meeting_bytes, ticks_within
 from training.online.stream import Reservoir, Stream
 from training.online.world import CHANGES, Calendar, World
 from training.options.command_line import parse
 from training.options.description import described
 from training.partition import BY_LABEL, Partition
+from training.rules import RULES
+from training.rules.average import Average
 from training.sharding import Shares
+from training.trial import Seat
 
 DIGITS = datasets.load("digits", Path("unused"), 1000).train
 
@@ -63,6 +68,7 @@ def test_a_stream_goes_through_the_homes_own_images_and_begins_anew() -> None:
     assert len(np.unique(plain)) <= 3
     assert set(np.unique(np.concatenate(walk[3:])) - 1) <= {*np.unique(DIGITS.labels[partition.own]).tolist(), -1}
     again = Stream(DIGITS, partition, Calendar(), 10)
+    assert not all(np.array_equal(again.tick(t)[0], again.tick(t + 20)[0]) for t in range(1, 21))  # in another order
     np.testing.assert_array_equal(again.tick(2)[0], stream.tick(2)[0])
     assert sorted(np.concatenate([again.tick(t)[1] for t in range(1, 21)])) == sorted(
         np.concatenate([again.tick(t)[1] for t in range(21, 41)])
@@ -89,6 +95,33 @@ def test_an_alarm_rings_once_for_a_change_and_learns_anew() -> None:
     assert sum(rung) == 1
     assert not any(alarm.hear(loss) for loss in (1.0, 0.5, 0.5, 0.5))
     assert any(alarm.hear(2.0) for _ in range(3))
+
+
+def test_an_alarm_rings_for_a_change_that_comes_slowly_too() -> None:
+    alarm = Alarm(1.95, ticks=3)
+    rung = [alarm.hear(0.5 + 0.1 * tick) for tick in range(10)]
+    assert rung == [tick == 8 for tick in range(10)]  # when the mean is 1.2, and was 0.6 at its lowest
+
+
+class Values(Memory):
+    """A model's, without an engine."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def settled(self) -> np.ndarray:
+        return self.values
+
+
+def test_a_model_has_the_shared_values_only_while_it_is_judged() -> None:
+    own = Values(np.zeros(4, np.float32))
+    rule = RULES["average"](Shares((8,), 0), 4)
+    assert isinstance(rule, Average)
+    circle = Circle(Links(Seat(0, 1, "127.0.0.1", ("127.0.0.1", 9), b""), 1), own, rule)
+    own.values += 1
+    with circle.shared_values():
+        np.testing.assert_array_equal(own.values, np.zeros(4))
+    np.testing.assert_array_equal(own.values, np.ones(4))
 
 
 def test_homes_meet_regularly_and_more_often_after_an_alarm() -> None:

@@ -28,8 +28,13 @@ def test_nothing_to_send_is_nothing() -> None:
 
 
 def test_a_change_that_is_not_finite_shows() -> None:
-    coded, scale = Coder(2).encode(np.array([np.nan, 1], np.float32))
-    assert not np.isfinite(decoded(coded, scale)).any()
+    for wrong in (np.nan, np.inf):
+        coder = Coder(2)
+        coded, scale = coder.encode(np.array([wrong, 1], np.float32))
+        with np.errstate(invalid="ignore"):
+            assert not np.isfinite(decoded(coded, scale)).any()
+        coded, scale = coder.encode(np.array([127, 1], np.float32))  # nothing of it is in the next
+        np.testing.assert_array_equal(decoded(coded, scale), [127, 1])
 
 
 def test_a_meeting_costs_a_quarter() -> None:
