@@ -12,8 +12,8 @@ from typing import Literal
 
 from harness.errors import BadInputError
 from harness.nodes.connection.login import Login
-from harness.nodes.connection.reach import own_address
 from harness.paths import cache_directory
+from harness.system.addresses import own_address
 
 DEFAULT_PORT = 9091
 HOME = "~"
