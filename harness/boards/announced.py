@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,9 @@ def _heard(zeroconf: Any, asked: Any, hosts: Sequence[str]) -> Iterator[tuple[st
     browser.cancel()
     ends = time.monotonic() + ANSWER_SECONDS
     for service, name in list(services):
-        info = asked.get_service_info(service, name, timeout=max(1000 * (ends - time.monotonic()), 1.0))
+        info = None
+        with suppress(zeroconf.Error):  # anybody may say a name that is none
+            info = asked.get_service_info(service, name, timeout=max(1000 * (ends - time.monotonic()), 1.0))
         if info is not None and info.server:
             yield from ((info.server.removesuffix("."), str(each)) for each in info.parsed_addresses())
     yield from ((host, each) for host, found in by_name for each in found)
