@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,9 +47,10 @@ class Facts:
 
     `axes` maps a swept parameter to its values (`nodes` among them); `link_bits_per_second` is the rate of a virtual
     node's link in each direction, or with `shares_medium` that of the one medium of all, `cores_per_node` its share of CPU,
-    `cores_of_nodes` that of nodes that have another. `settings` are the parameters that the run really had, as text;
-    `policies` the variants of which the quickest counts; `unlike` says that the nodes differ in speed. `other_programs` are the
-    variants that run another program than the experiment's, which `program` describes.
+    `speeds_of_nodes` the profile and share of nodes that have their own; `all_own` says that all have, so that `profile`
+    and `cores_per_node` are of none. `settings` are the parameters that the run really had, as text; `policies` the variants
+    of which the quickest counts; `unlike` says that the nodes differ in speed. `other_programs` are the variants that run
+    another program than the experiment's, which `program` describes.
     """
 
     experiment: str = "experiment"
@@ -60,7 +62,8 @@ class Facts:
     shares_medium: bool = False
     profile: str = ""
     cores_per_node: float | None = None
-    cores_of_nodes: Mapping[str, float | None] = field(default_factory=dict)
+    speeds_of_nodes: Mapping[str, tuple[str, float | None]] = field(default_factory=dict)
+    all_own: bool = False
     cpu_model: str = ""
     dilation: float = 1.0
     command: str = ""
@@ -78,12 +81,7 @@ class Facts:
     def emulation(self) -> str:
         """One sentence on what was not real hardware; empty for real boards or where the kind is not known."""
         parts = (
-            f"profile {self.profile}" if self.profile else "",
-            f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "no limit on CPU time",
-            *(
-                f"but {node} {cores:.3g}" if cores else f"but {node} no limit"
-                for node, cores in self.cores_of_nodes.items()
-            ),
+            *(self._own_speeds() if self.all_own else self._speeds()),
             describe_link(self.link, shared=self.shares_medium),
         )
         conditions = ", ".join(part for part in parts if part)
@@ -96,6 +94,19 @@ class Facts:
             )
         return sentence
 
+    def _speeds(self) -> Iterator[str]:
+        """How fast the nodes are, and those that are another."""
+        yield f"profile {self.profile}" if self.profile else ""
+        yield f"{self.cores_per_node:.3g} of a core each" if self.cores_per_node else "no limit on CPU time"
+        for node, (_, cores) in self.speeds_of_nodes.items():
+            yield f"but {node} {cores:.3g}" if cores else f"but {node} no limit"
+
+    def _own_speeds(self) -> Iterator[str]:
+        """How many nodes are of which speed, where each was given its own."""
+        for (profile, cores), count in Counter(self.speeds_of_nodes.values()).items():
+            share = f"{cores:.3g} of a core a thread" if cores else "no limit on CPU time"
+            yield " ".join(filter(None, (f"{count}", profile and f"of profile {profile}", f"at {share}")))
+
 
 def read_facts(manifest: Mapping[str, Any]) -> Facts:
     """The facts in a manifest; what is absent or malformed stays at its default."""
@@ -104,6 +115,7 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
     options, link = mapping(virtual.get("options")), mapping(virtual.get("link"))
     axes = {str(name): values(items) for name, items in mapping(experiment.get("axes")).items()}
     node_quotas = mapping(virtual.get("node_quotas"))
+    all_own = all_have_own_speeds(virtual)
     return Facts(
         experiment=_text(experiment.get("name")) or "experiment",
         description=_text(experiment.get("description")),
@@ -112,9 +124,13 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
         link=_text(options.get("link")),
         link_bits_per_second=_positive(link.get("bits_per_second")),
         shares_medium=shares_medium(manifest),
-        profile=_text(options.get("profile")),
+        profile="" if all_own else _text(options.get("profile")),
         cores_per_node=_positive(mapping(virtual.get("quota")).get("fraction")),
-        cores_of_nodes={str(node): _positive(mapping(quota).get("fraction")) for node, quota in node_quotas.items()},
+        speeds_of_nodes={
+            str(node): (_text(mapping(quota).get("profile")), _positive(mapping(quota).get("fraction")))
+            for node, quota in node_quotas.items()
+        },
+        all_own=all_own,
         cpu_model=_cpu_model(virtual, options),
         dilation=_positive(cluster.get("time_dilation")) or 1.0,
         command=_text(manifest.get("command")),
@@ -137,6 +153,12 @@ def read_facts(manifest: Mapping[str, Any]) -> Facts:
             if mapping(about).get("program") not in (None, experiment.get("program"))
         ),
     )
+
+
+def all_have_own_speeds(virtual: Mapping[str, Any]) -> bool:
+    """Whether every node of what a virtual cluster wrote about itself has its own speed, so that the cluster's is nobody's."""
+    nodes = mapping(virtual.get("nodes"))
+    return bool(nodes) and set(nodes) <= set(mapping(virtual.get("node_quotas")))
 
 
 def shares_medium(manifest: Mapping[str, Any]) -> bool:

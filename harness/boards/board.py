@@ -32,7 +32,7 @@ def read_boards(said: Sequence[str]) -> list[Board]:
     pairs = [(name.strip(), host.strip()) for name, _, host in (each.rpartition("=") for each in parts)]
     digits = max(2, len(str(len(pairs))))
     boards = [
-        Board(name or _name_of(host) or f"pi{number:0{digits}}", host) for number, (name, host) in enumerate(pairs, 1)
+        Board(name or name_of(host) or f"pi{number:0{digits}}", host) for number, (name, host) in enumerate(pairs, 1)
     ]
     for board in boards:
         _check(board)
@@ -43,12 +43,17 @@ def read_boards(said: Sequence[str]) -> list[Board]:
     return boards
 
 
-def addresses_of(network: str) -> list[str]:
-    """Every host's address in an IPv4 network, such as `192.168.10.0/24`. Raises BadInputError."""
+def network_of(text: str) -> ipaddress.IPv4Network:
+    """An IPv4 network, such as `192.168.10.0/24`. Raises BadInputError."""
     try:
-        found = ipaddress.IPv4Network(network, strict=False)
+        return ipaddress.IPv4Network(text, strict=False)
     except ValueError as error:
-        raise BadInputError(f"{network} is no IPv4 network: {error}", "write it like 192.168.10.0/24") from None
+        raise BadInputError(f"{text} is no IPv4 network: {error}", "write it like 192.168.10.0/24") from None
+
+
+def addresses_of(network: str) -> list[str]:
+    """Every host's address in an IPv4 network. Raises BadInputError."""
+    found = network_of(network)
     if found.num_addresses > MOST_ADDRESSES:
         raise BadInputError(
             f"{network} has {found.num_addresses:,} addresses", f"name a network of at most {MOST_ADDRESSES:,}"
@@ -65,9 +70,15 @@ def is_ipv4(text: str) -> bool:
     return True
 
 
-def _name_of(host: str) -> str:
-    """The first part of a host's name; empty for an address."""
+def name_of(host: str) -> str:
+    """The first part of a host's name, as a board's name; empty for an address."""
     return "" if is_ipv4(host) else host.split(".", maxsplit=1)[0].lower()
+
+
+def names_of(hosts: Sequence[str]) -> list[str]:
+    """What boards with these host names are called; empty for one that is not fit for a name, or that comes twice."""
+    names = [name_of(host) for host in hosts]
+    return [name if _NAME.fullmatch(name) and names.count(name) == 1 else "" for name in names]
 
 
 def _check(board: Board) -> None:

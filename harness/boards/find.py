@@ -19,10 +19,11 @@ _RASPBERRY_PI = ("28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc
 
 @dataclass(frozen=True)
 class Found:
-    """An address where an SSH server greeted; `is_pi` where its hardware address is a Raspberry Pi's."""
+    """An address where an SSH server greeted; `is_pi` where its hardware address is a Raspberry Pi's, `name` as it says."""
 
     address: str
     is_pi: bool
+    name: str = ""
 
 
 def find_boards(addresses: Sequence[str], port: int = 22) -> list[Found]:

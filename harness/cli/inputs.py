@@ -112,9 +112,7 @@ def find_cluster(inventory: Path | None, ask_become_pass: bool = False) -> Clust
     Raises BadInputError.
     """
     found = find_inventory(inventory)
-    password = asked_password() if ask_become_pass else None
-    cluster = load_cluster(found)
-    return cluster.with_become_password(password) if password else cluster
+    return load_cluster(found, asked_password() if ask_become_pass else None)
 
 
 def find_metering(cluster: Cluster, meters: list[str] | None, idle_seconds: float, interval_seconds: float) -> Metering:

@@ -12,6 +12,7 @@ from harness.contract.json_line import Json, parse_json
 from harness.live.epochs import Course
 from harness.live.health import Health
 from harness.live.planned import Planned, planned_trials
+from harness.live.power import Power
 from harness.live.running import Said
 from harness.live.seen import Current, Seen
 from harness.live.state import document, unreadable
@@ -33,10 +34,16 @@ class RunReader:
         self._manifest: Json = {}
         self._manifest_seen: tuple[int, int] | None = None
         self._planned: dict[str, Planned] = {}
-        self._tables = {"trials": Rows(paths.trials), "epochs": Rows(paths.epochs), "telemetry": Rows(paths.telemetry)}
+        self._tables = {
+            "trials": Rows(paths.trials),
+            "epochs": Rows(paths.epochs),
+            "telemetry": Rows(paths.telemetry),
+            "power": Rows(paths.power),
+        }
         self._rows: dict[str, Row] = {}
         self._courses: dict[str, Course] = {}
         self._health = Health()
+        self._power = Power()
         self._trial: _Trial | None = None
         self._ends = Ends(_LOG_LINES, _LOG_CHARACTERS)
 
@@ -65,14 +72,17 @@ class RunReader:
                 self._courses.clear()
             elif row.get("trial"):
                 self._courses.setdefault(str(row["trial"]), Course()).add(row)
-        for row in self._tables["telemetry"].read():
-            if row is None:
-                self._health.clear()
-            else:
-                self._health.add(row)
+        followers: tuple[tuple[str, Health | Power], ...] = (("telemetry", self._health), ("power", self._power))
+        for name, samples in followers:
+            for row in self._tables[name].read():
+                if row is None:
+                    samples.clear()
+                else:
+                    samples.add(row)
         return Seen(
-            place, self._manifest, self._planned, self._rows, self._courses, self._health, current, written, time.time()
-        )
+            place, self._manifest, self._planned, self._rows, self._courses, self._health, self._power, current, written,
+            time.time(),
+        )  # fmt: skip
 
     def _read_manifest(self) -> None:
         status = self._paths.manifest.stat()

@@ -10,6 +10,7 @@ from harness.contract.json_line import Json, mapping
 from harness.live.epochs import Course, Epoch
 from harness.live.health import Health
 from harness.live.planned import Planned
+from harness.live.power import Power
 from harness.live.running import Said
 from harness.results.rows import Row
 
@@ -44,6 +45,7 @@ class Seen:
     """Of trials.csv, by trial."""
     courses: Mapping[str, Course]
     health: Health
+    power: Power
     current: Current | None
     written: bool
     """Whether a harness works on it."""

@@ -57,6 +57,7 @@ def document(seen: Seen) -> Json:
         "rates": tables.rates(seen),
         "nodes": tables.nodes(seen),
         "wire": tables.wire_note(seen),
+        "power": tables.power_note(seen),
         "trials": tables.trials(seen),
         "logs": [
             {"rank": visible(rank), "lines": [visible(line) for line in lines]}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from harness.console import visible
 from harness.contract.json_line import Json, mapping
 from harness.display import text
 from harness.live.epochs import images_per_second, number
 from harness.live.health import Node, throttling
+from harness.live.power import Sample
 from harness.live.seen import Seen
 from harness.results.rows import Row
 from harness.sweep.pace import clock
@@ -58,6 +60,18 @@ def wire_note(seen: Seen) -> str:
     return SHARED_LOOPBACK if seen.cluster.get("kind") == "local" else ""
 
 
+def power_note(seen: Seen) -> str:
+    """What is drawn beside the nodes, and by all that has a meter; empty where nothing was sampled."""
+    if not seen.power:
+        return ""
+    metered = {name: seen.power.of(name) for name, _ in seen.health.nodes(_named(seen))}
+    others = list(seen.power.others(set(metered)))
+    known = [sample.watts for sample in (*metered.values(), *(each for _, each in others)) if _is_new(sample, seen)]
+    parts = [f"{visible(name)} {_watts(sample, seen)}" for name, sample in others]
+    total = sum(watts for watts in known if watts is not None)
+    return ", ".join([*parts, *([f"all meters together {total:.1f} W"] if len(known) > 1 else [])])
+
+
 def trials(seen: Seen) -> list[Json]:
     """A row a trial that is over, the latest first."""
     return [_trial(trial, seen.rows[trial]) for trial in list(seen.rows)[: -MOST_TRIALS - 1 : -1]]
@@ -72,8 +86,11 @@ def _named(seen: Seen) -> list[str]:
 
 def _node(name: str, node: Node, seen: Seen) -> Json:
     sample = node.samples[-1] if node.samples else None
+    watts = _watts(seen.power.of(name), seen) if seen.power else ""
     if sample is None:
-        return {"node": visible(name), "cells": [text.UNKNOWN] * 7, "held": False, "old": True, "cpu": []}
+        return {
+            "node": visible(name), "cells": [text.UNKNOWN] * 7, "watts": watts, "held": False, "old": True, "cpu": [],
+        }  # fmt: skip
     wire = (None, None) if wire_note(seen) else node.rates()
     held, now = throttling(sample.throttled)
     age = max(seen.moment - sample.moment, 0.0)
@@ -87,10 +104,23 @@ def _node(name: str, node: Node, seen: Seen) -> Json:
             *(_shown(rate, lambda value: f"{text.size(value * seen.dilation)}/s") for rate in wire),
             f"{clock(age)} ago",
         ],
+        "watts": watts,
         "held": now,
         "old": age > _STALE_SECONDS,
         "cpu": [each.cpu_percent for each in node.samples if each.cpu_percent is not None],
     }
+
+
+def _is_new(sample: Sample | None, seen: Seen) -> TypeGuard[Sample]:
+    return sample is not None and sample.watts is not None and seen.moment - sample.moment <= _STALE_SECONDS
+
+
+def _watts(sample: Sample | None, seen: Seen) -> str:
+    """A meter's last sample, with its age where that is no more what is drawn now."""
+    if sample is None or sample.watts is None:
+        return text.UNKNOWN
+    age = "" if _is_new(sample, seen) else f", {clock(seen.moment - sample.moment)} ago"
+    return f"{sample.watts:.1f} W{age}"
 
 
 def _trial(trial: str, row: Row) -> Json:

@@ -6,14 +6,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import BadInputError
 from harness.nodes.connection.login import Login
-from harness.nodes.connection.reach import own_address
 from harness.paths import cache_directory
+from harness.system.addresses import own_address
 
 DEFAULT_PORT = 9091
 HOME = "~"
@@ -115,14 +115,6 @@ class Cluster:
     def controller(self) -> Node:
         """This machine, for ranks that run beside the harness; its address is the one that the nodes can reach."""
         return controller_node(self.nodes)
-
-    def with_become_password(self, password: str) -> Cluster:
-        """The cluster, its hosts with this password of sudo where the inventory has none for them."""
-        nodes, others = (
-            tuple(replace(node, become_password=node.become_password or password) for node in part)
-            for part in (self.nodes, self.others)
-        )
-        return replace(self, nodes=nodes, others=others)
 
     def first(self, count: int, excluding: frozenset[str] = frozenset()) -> tuple[Node, ...]:
         """The first `count` nodes that are not excluded by name.

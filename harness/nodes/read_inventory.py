@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -15,7 +16,7 @@ import harness
 from harness.contract.json_line import parse_json_line
 from harness.errors import BadInputError
 from harness.nodes.ansible import ansible_environment
-from harness.nodes.connection.names import BECOME_PASSWORD
+from harness.nodes.connection.names import BECOME_PASSWORD, BECOME_PASSWORD_PIPE
 from harness.nodes.connection.reach import reached
 from harness.nodes.host_variables import HostVariables, same_everywhere
 from harness.nodes.inventory import DEFAULT_PORT, Cluster, Node
@@ -40,8 +41,8 @@ class Group(NamedTuple):
     children: tuple[str, ...] = ()
 
 
-def load_cluster(inventory: Path) -> Cluster:
-    """Read the nodes of group `nodes`.
+def load_cluster(inventory: Path, become_password: str | None = None) -> Cluster:
+    """Read the nodes of group `nodes`; `become_password` is one that was typed, as ansible-playbook's -K asks for it.
 
     Raises BadInputError where Ansible cannot read the inventory or a node's description is unusable.
     """
@@ -50,7 +51,7 @@ def load_cluster(inventory: Path) -> Cluster:
             f"inventory {inventory} does not exist",
             "name one with -i: a path, local, or a virtual cluster that is up",
         )
-    groups, variables = parse_listing(_ansible_inventory(inventory), inventory)
+    groups, variables = parse_listing(_ansible_inventory(inventory, become_password), inventory)
     names = _members(groups, "nodes")
     if not names:
         raise BadInputError(
@@ -172,12 +173,14 @@ def _members(groups: Mapping[str, Group], group: str, above: frozenset[str] = fr
     return names
 
 
-def _ansible_inventory(inventory: Path) -> dict[str, Any]:
+def _ansible_inventory(inventory: Path, become_password: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="harness-inventory-") as scratch:
         target = Path(scratch) / "inventory.json"
         # Into a file: on stdout there may be more, for example because of ANSIBLE_VERBOSITY or a plugin that prints.
         command = [sys.executable, "-P", "-m", _RESOLVE]  # nothing of the working directory is imported
-        _ansible([*command, "-i", str(inventory.absolute()), "--list", "--output", str(target)], inventory)
+        command += ["-i", str(inventory.absolute()), "--list", "--output", str(target)]
+        with _password_pipe(become_password) as pipe:
+            _ansible(command, inventory, pipe)
         return _answer(target, inventory)
 
 
@@ -189,9 +192,26 @@ def _answer(file: Path, inventory: Path) -> dict[str, Any]:
         raise _unreadable(inventory, error) from None
 
 
-def _ansible(command: list[str], inventory: Path) -> None:
+@contextmanager
+def _password_pipe(password: str | None) -> Iterator[int | None]:
+    """A pipe with the password, so that it is in no file and no environment; its descriptor."""
+    if password is None:
+        yield None
+        return
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "w", encoding="utf-8") as file:
+            file.write(password)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def _ansible(command: list[str], inventory: Path, password: int | None) -> None:
     modules = os.pathsep.join(filter(None, [str(Path(harness.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     environment = {**ansible_environment(), **_QUIETLY, "PYTHONPATH": modules}
+    if password is not None:
+        environment[BECOME_PASSWORD_PIPE] = str(password)
     try:
         done = subprocess.run(
             command,
@@ -200,6 +220,7 @@ def _ansible(command: list[str], inventory: Path) -> None:
             timeout=READ_TIMEOUT_SECONDS,
             check=False,
             env=environment,
+            pass_fds=() if password is None else (password,),
         )
     except subprocess.TimeoutExpired:
         raise BadInputError(f"Ansible did not read {inventory} within {READ_TIMEOUT_SECONDS} s") from None

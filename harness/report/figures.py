@@ -40,6 +40,12 @@ class Kind:
     title: str
     caption: Callable[[Analysis], str]
     draw: Callable[[Analysis], Figure | None]
+    title_of_one_size: str = ""
+    """Its title where there is one cluster size, if that is another."""
+
+    def title_for(self, analysis: Analysis) -> str:
+        """What stands over it."""
+        return self.title_of_one_size if self.title_of_one_size and len(analysis.sizes) == 1 else self.title
 
 
 def write_figures(analysis: Analysis, directory: Path, more: Sequence[Kind] = ()) -> list[FigureFile]:
@@ -61,7 +67,7 @@ def write_figures(analysis: Analysis, directory: Path, more: Sequence[Kind] = ()
             # The layout is found; finding it again for the second file would take as long.
             figure.set_layout_engine("none")
             figure.savefig(png, format="png", dpi=PNG_DPI, metadata=_PNG_METADATA)
-        written.append(FigureFile(kind.stem, kind.title, kind.caption(analysis), svg, png))
+        written.append(FigureFile(kind.stem, kind.title_for(analysis), kind.caption(analysis), svg, png))
     return written
 
 
@@ -102,7 +108,7 @@ def _caption_accuracy(analysis: Analysis) -> str:
     batches = analysis.points["global_batch"].dropna()
     grown = (
         f" The global batch grows with the nodes, from {batches.min():.0f} to {batches.max():.0f} images."
-        if len(batches) and batches.max() > batches.min()
+        if analysis.facts.program.batch and len(batches) and batches.max() > batches.min()
         else ""
     )
     one_size = f" {_OF_ONE_SIZE}" if drawings.of_one_size(analysis) else ""
@@ -144,7 +150,7 @@ KINDS = (
         _caption_goals,
         drawings.draw_goals,
     ),
-    Kind("time", "Training time against cluster size", _caption_time, drawings.draw_time),
+    Kind("time", "Training time against cluster size", _caption_time, drawings.draw_time, "Training time"),
     Kind("scaling", "Speed-up and efficiency", _caption_scaling, drawings.draw_scaling),
     Kind("throughput", "Throughput", _caption_throughput, drawings.draw_throughput),
     Kind(
@@ -156,7 +162,13 @@ KINDS = (
         ),
         drawings.draw_accuracy_by_epoch,
     ),
-    Kind("accuracy_by_nodes", "Accuracy against cluster size", _caption_accuracy, drawings.draw_accuracy_by_nodes),
+    Kind(
+        "accuracy_by_nodes",
+        "Accuracy against cluster size",
+        _caption_accuracy,
+        drawings.draw_accuracy_by_nodes,
+        "Accuracy",
+    ),
     Kind("breakdown", "Where an epoch's time goes", _caption_breakdown, drawings.draw_breakdown),
     Kind("steps", "Where a step's time goes", _caption_steps, drawings.draw_steps),
     Kind("telemetry", "Health of the nodes", _caption_telemetry, drawings.draw_telemetry),

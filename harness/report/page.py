@@ -38,6 +38,7 @@ def render_page(analysis: Analysis, figures: Sequence[FigureFile], manifest: Map
     environment.filters["unbroken"] = unbroken
     return environment.get_template("page.html.j2").render(
         facts=analysis.facts,
+        one_size=len(analysis.sizes) == 1,
         stylesheet=Markup(stylesheet(len(analysis.sizes))),  # noqa: S704 - ours
         cpu_models=analysis.cpu_models,
         goals_note=analysis.goals_note,

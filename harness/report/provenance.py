@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.analysis.facts import describe_link, shares_medium, values
+from harness.analysis.facts import all_have_own_speeds, describe_link, shares_medium, values
 from harness.contract import wire
 from harness.contract.json_line import mapping
 
@@ -19,6 +19,7 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
     virtual = mapping(cluster.get("virtual"))
     options, quota = mapping(virtual.get("options")), mapping(virtual.get("quota"))
     own_quotas, rates = mapping(virtual.get("node_quotas")), mapping(mapping(manifest.get("rates")).get("nodes"))
+    own = all_have_own_speeds(virtual)
     nodes = [mapping(node) for node in values(cluster.get("nodes"))]
     git = mapping(manifest.get("git"))
     rows = [
@@ -27,12 +28,20 @@ def essentials(manifest: Mapping[str, Any]) -> list[Row]:
         ("runtime", _counted(_runtime(mapping(node.get("runtime"))) for node in nodes)),
         ("link", describe_link(_text(options.get("link")), shared=shares_medium(manifest))),
         ("dilated time", _dilated(cluster.get("time_dilation"))),
-        ("memory", _text(options.get("memory"))),
-        ("profile", _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule"))),
+        ("memory", "" if options.get("machines") else _text(options.get("memory"))),
+        (
+            "profile",
+            ""
+            if own
+            else _joined(options.get("profile"), _unit(quota.get("fraction"), "of a core"), quota.get("rule")),
+        ),
         ("CPU model", _text(options.get(wire.CPU_MODEL))),
-        ("other profiles", "; ".join(_own_quota(name, mapping(own)) for name, own in own_quotas.items())),
+        (
+            "profiles" if own else "other profiles",
+            "; ".join(_own_quota(name, mapping(own)) for name, own in own_quotas.items()),
+        ),
         ("batches by rate", "; ".join(_rate(name, mapping(rate)) for name, rate in rates.items())),
-        ("board", _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),
+        ("board", "" if own else _joined(*(mapping(quota.get("board")).get(key) for key in ("description", "source")))),
         ("seeds", _joined(*values(manifest.get("seeds")))),
         ("git revision", _text(git.get("revision")) + (", with changes since" if git.get("changed") else "")),
         ("code on the nodes", _text(manifest.get("code_sha256"))),

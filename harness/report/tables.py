@@ -192,6 +192,8 @@ def shown_metrics(analysis: Analysis, metrics: Sequence[str]) -> list[str]:
     trivial = set() if several else {*_OF_TWO_SIZES}
     if not several and analysis.efficiency_basis != "independent":
         trivial.add("efficiency")
+    if not analysis.facts.program.batch:  # what a step takes is no batch then: trees of a forest, say
+        trivial.add("global_batch")
     return [metric for metric in metrics if analysis.points[metric].notna().any() and metric not in trivial]
 
 

@@ -23,6 +23,7 @@ from tests.bench import (
     cluster,
     factors,
     images,
+    live_page,
     native_kvstore,
     one_speed,
     overhead,
@@ -48,8 +49,10 @@ PARTS: dict[str, Part] = {
     "prediction": prediction.measure,
     "accuracy": accuracy.measure,
     "images": images.measure,
+    "live": live_page.measure,
 }
-ON_NODES = frozenset(PARTS) - {"cluster", "images"}
+WITHOUT_CLUSTER = frozenset({"images", "live"})
+ON_NODES = frozenset(PARTS) - {"cluster"} - WITHOUT_CLUSTER
 DILATED = frozenset({"one_speed", "stores", "native", "factors", "prediction"})
 WITH_TORCH = frozenset({"stores", "single"})
 _FAILED = "failed: "
@@ -70,7 +73,7 @@ def main() -> int:
     try:
         rows = [(name, row) for name in PARTS if name in chosen.only for row in _measure(name, stage, set(chosen.only))]
     finally:
-        if not chosen.keep and set(chosen.only) - {"images"}:
+        if not chosen.keep and set(chosen.only) - WITHOUT_CLUSTER:
             with suppress(BenchError):
                 stage.down()
     path = chosen.output / "bench.json"
@@ -139,7 +142,7 @@ def _parse() -> argparse.Namespace:
         help="directory of bench.json and the runs (default: build)",
     )
     chosen = parser.parse_args()
-    if os.geteuid() != 0 and set(chosen.only) - {"images"}:
+    if os.geteuid() != 0 and set(chosen.only) - WITHOUT_CLUSTER:
         parser.error("a virtual cluster needs root; try: sudo make bench")
     return chosen
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from harness.contract.columns import POWER_COLUMNS
+from harness.results.disk import Table
 from harness.results.opening import make_run
 from harness.results.rows import timestamp
 from harness.results.run_directory import RunDirectory
@@ -58,6 +60,14 @@ class Writer:
     def sample(self, trial: str, node: str, seconds: float, **values: object) -> None:
         moment = timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
         self.directory.telemetry({"trial": trial, "node": node, "time": moment, **values})  # type: ignore[arg-type]
+
+    def power(self, name: str, seconds: float, watts: float | None, **values: object) -> None:
+        moment = timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+        row = {"part": "node", "state": "busy", "source": "meter", "origin": "", **values}
+        table = Table(self.paths.power, POWER_COLUMNS)
+        if not self.paths.power.exists():
+            table.rewrite([])
+        table.append({"time": moment, "node": name, "watts": watts, **row})  # type: ignore[dict-item]
 
     def finish(self, trial: str, status: str = "ok", **values: object) -> None:
         row = {

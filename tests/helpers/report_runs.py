@@ -185,3 +185,14 @@ def write_run(
         pd.DataFrame(power).to_csv(paths.power, index=False)
     paths.manifest.write_text(json.dumps(manifest(sorted({row["nodes"] for row in rows}), **axes)), encoding="utf-8")
     return paths
+
+
+def timed_run(root: Path, power: list[dict[str, Any]], *rows: dict[str, Any]) -> RunPaths:
+    """Trials at the same time, on one and on two nodes where none are given, whose epochs have their times."""
+    paths = write_run(root, *(rows or (trial(1), trial(2))), power=power)
+    epochs = pd.read_csv(paths.epochs)
+    seconds = epochs["train_seconds"] + epochs["validation_seconds"]
+    slowest = seconds.groupby([epochs["trial"], epochs["epoch"]]).transform("max")
+    epochs["time"] = [moment(5 + at) for at in slowest * epochs["epoch"]]
+    epochs.to_csv(paths.epochs, index=False)
+    return paths

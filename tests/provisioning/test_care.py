@@ -78,6 +78,10 @@ mv /root/apt/* /etc/apt/; rm -r /root/apt /var/lib/apt/lists/*
 """
 
 
+NOTHING_NEWER = "mkdir /root/apt && mv /etc/apt/sources.list* /root/apt/"
+NOTHING_NEWER_FORGOTTEN = "mv /root/apt/* /etc/apt/ && rmdir /root/apt"
+
+
 @pytest.fixture
 def node_with_packages(provisioned_cluster: ProvisionedCluster) -> Iterator[str]:
     """A node with a package repository of its own, that has a newer kernel and a newer version of a pinned package."""
@@ -103,6 +107,27 @@ def test_upgrade_says_what_changes_and_leaves_what_is_pinned(
         assert "kept back, as pinned or as it needs upgrade_dist: pinned-test" in said
         assert f"needs a reboot (new: linux-image-test). Try: harness provision reboot --limit {node}" in said
         assert said_on(provisioned_cluster, node, versions) == found
+
+
+def test_upgrade_boots_a_node_again_that_needs_it(
+    provisioned_cluster: ProvisionedCluster, node_with_packages: str
+) -> None:
+    node, other = node_with_packages, provisioned_cluster.nodes[-1]
+    before = {each: boot_of(provisioned_cluster, each) for each in (node, other)}
+    # The other one has no newer packages, and no way out to a mirror: it asks only what it has.
+    assert provisioned_cluster.on(other, NOTHING_NEWER).returncode == 0
+    try:
+        words = ("--limit", f"{node},{other}", "-e", "upgrade_reboot=true")
+        played = provisioned_cluster.play("upgrade.yml", *words)
+    finally:
+        provisioned_cluster.on(other, NOTHING_NEWER_FORGOTTEN)
+    assert played.returncode == 0, played.output
+    assert {each: played.recap[each]["changed"] for each in (node, other)} == {node: 2, other: 0}
+    assert boot_of(provisioned_cluster, node) != before[node]
+    assert boot_of(provisioned_cluster, other) == before[other]
+    assert played.output.count("TASK [verify : The node is what the roles leave]") == 2
+    installed = said_on(provisioned_cluster, node, "dpkg-query --show --showformat='${Version}' linux-image-test")
+    assert installed == "2"
 
 
 def test_backup_of_a_node_has_how_it_was_set_up(provisioned_cluster: ProvisionedCluster, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.boards.board import Board, addresses_of, read_boards
+from harness.boards.announced import SUFFIX, announced_boards
+from harness.boards.board import Board, addresses_of, names_of, read_boards
 from harness.boards.find import Found, find_boards, is_this_machine
 from harness.boards.host_keys import HostKey, host_keys
 from harness.boards.inventory import inventory_files, refuse_taken, write_inventory
@@ -32,6 +34,12 @@ def init(
         str | None,
         typer.Option("--find", metavar="NETWORK", help="Look for boards in this network; no other one is touched."),
     ] = None,
+    mdns: Annotated[
+        bool,
+        typer.Option(
+            "--mdns", help="There, ask by multicast DNS who announces itself, instead of trying every address."
+        ),
+    ] = False,
     user: Annotated[
         str | None, typer.Option("--user", "-u", metavar="NAME", help="Who logs in.", show_default="asks, else pi")
     ] = None,
@@ -56,7 +64,11 @@ def init(
     if identity and not Path(identity).expanduser().is_file():
         raise BadInputError(f"{identity} is no file", "name the private key; `ssh-keygen -t ed25519` makes one")
     asks = sys.stdin.isatty() and not yes
-    boards = _boards(node or [], find, port, asks=asks)
+    try:
+        boards = _boards(node or [], find, port, mdns=mdns, asks=asks)
+    except NodeError as error:
+        print_error(error)
+        raise typer.Exit(EXIT_CHECK_FAILED) from None
     user = user or (typer.prompt("User that logs in on the boards", default="pi", err=True) if asks else "pi")
     try:
         keys = [] if no_host_keys else _believed(host_keys(boards, port), asks=asks, yes=yes or dry_run)
@@ -79,30 +91,60 @@ def init(
     out.print(f"  harness provision -i {directory}\n  harness sweep lenet_scaling -i {directory}", soft_wrap=True)
 
 
-def _boards(said: list[str], network: str | None, port: int, *, asks: bool) -> list[Board]:
+def _boards(said: list[str], network: str | None, port: int, *, mdns: bool, asks: bool) -> list[Board]:
     """What was said, and what was found where it was said to look."""
     if not said and not network and asks:
         answer = typer.prompt(_ASKED, err=True)
         said, network = ([], answer) if "/" in answer else ([answer], None)
     given = read_boards(said)
+    if mdns and not network:
+        raise BadInputError("--mdns without a network to ask in", "name one with --find 192.168.10.0/24")
     if network:
+        given, found = _asked(given, network, port) if mdns else (given, find_boards(addresses_of(network), port))
         taken = {board.host for board in given}
-        found = [each for each in find_boards(addresses_of(network), port) if each.address not in taken]
-        said = [*said, *_chosen(found, network, asks=asks)]
+        chosen = _chosen([each for each in found if each.address not in taken], network, asks=asks)
+        said = [*(f"{board.name}={board.host}" for board in given), *chosen]
     boards = read_boards(said)
     if not boards:
         raise BadInputError(
-            f"no board answers SSH on port {port} in {network}" if network else "no board was named",
+            f"no board{' announces itself and' if mdns else ''} answers SSH on port {port} in {network}"
+            if network
+            else "no board was named",
             "name the boards with --node pi01=192.168.10.11,pi02=192.168.10.12, or a network with --find 192.168.10.0/24",
         )
     return boards
 
 
+def _asked(given: list[Board], network: str, port: int) -> tuple[list[Board], list[Found]]:
+    """The boards that were said, those named `.local` with their addresses, and the others that announce themselves.
+
+    Raises NodeError for a name to which nobody answers in the network.
+    """
+    named = [board for board in given if board.host.lower().endswith(SUFFIX)]
+    heard = announced_boards(network, [board.host for board in named])
+    by_host = {each.host.lower(): each.address for each in heard}
+    for board in named:
+        if board.host.lower() not in by_host:
+            raise NodeError(
+                board.name, f"nobody in {network} answers to {board.host}", "switch it on, or say its address"
+            )
+    boards = [replace(board, host=by_host.get(board.host.lower(), board.host)) for board in given]
+    names = dict(zip([each.address for each in heard], names_of([each.host for each in heard]), strict=True))
+    own = {board.name for board in boards}
+    found = [
+        replace(each, name="" if names[each.address] in own else names[each.address])
+        for each in find_boards(list(names), port)
+    ]
+    return boards, found
+
+
 def _chosen(found: list[Found], network: str, *, asks: bool) -> list[str]:
     """The addresses to take: all Raspberry Pis, and without any all that have an SSH server; or those that the user says."""
     for each in found:
-        err.print(f"{each.address}: {'a Raspberry Pi' if each.is_pi else 'an SSH server'}")
-    likely = [each.address for each in found if each.is_pi] or [each.address for each in found]
+        kind = "a Raspberry Pi" if each.is_pi else "an SSH server"
+        err.print(f"{each.address}: {f'{each.name}, ' if each.name else ''}{kind}")
+    chosen = [each for each in found if each.is_pi] or found
+    likely = [f"{each.name}={each.address}" if each.name else each.address for each in chosen]
     if not (asks and likely):
         return likely
     return [typer.prompt(f"Which of these in {network}", default=",".join(likely), err=True)]

@@ -45,14 +45,16 @@ def compare(
     from harness.analysis.analysis import analyse_run  # noqa: PLC0415
     from harness.analysis.load import load_run  # noqa: PLC0415
     from harness.report.runs.differences import differences  # noqa: PLC0415
-    from harness.report.runs.numbers import compared  # noqa: PLC0415
+    from harness.report.runs.numbers import compared, energy_sources  # noqa: PLC0415
     from harness.report.runs.show import comparison_tables, write_comparison  # noqa: PLC0415
 
     loaded = [load_run(each) for each in paths]
     analyses = [analyse_run(run, target) for run in loaded]
     names = names_of(paths)
     rows = compared(names, analyses)
-    out.print(comparison_tables(names, differences([run.manifest for run in loaded]), rows))
+    out.print(
+        comparison_tables(names, differences([run.manifest for run in loaded]), rows, energy_sources(names, analyses))
+    )
     if csv is not None:
         write_comparison(csv, rows)
         out.print(f"numbers: {csv}", soft_wrap=True)

@@ -105,9 +105,10 @@
 
   function nodes(list) {
     const body = at("nodes");
+    hide(at("watts"), !list.some((one) => one.watts));
     const make = () => {
       const row = made("tr", body);
-      for (let n = 0; n < 9; n++) made("td", row);
+      for (let n = 0; n < 10; n++) made("td", row);
       const svg = drawn(row.children[2], "svg", { class: "past", preserveAspectRatio: "none", "aria-hidden": "true" });
       svg.dataset.values = "-";
     };
@@ -116,8 +117,10 @@
       say(row.children[0], one.node);
       say(row.children[1], one.cells[0]);
       past(row.children[2].firstElementChild, one.cpu);
-      one.cells.slice(1).forEach((cell, n) => say(row.children[n + 3], cell));
-      style(row.children[5], one.held ? "held" : "");
+      const after = [...one.cells.slice(1, 3), one.watts, ...one.cells.slice(3)];
+      after.forEach((cell, n) => say(row.children[n + 3], cell));
+      hide(row.children[5], !one.watts);
+      style(row.children[6], one.held ? "held" : "");
     });
   }
 
@@ -188,6 +191,8 @@
     if (state.rates.length) throughputs(state.rates);
     hide(at("health"), state.nodes.length === 0);
     nodes(state.nodes);
+    say(at("power"), state.power);
+    hide(at("power"), !state.power);
     say(at("wire"), state.wire);
     hide(at("output"), state.logs.length === 0);
     logs(state.logs);

@@ -13,6 +13,9 @@ LOGIN: Final = "harness_login"
 BECOME_PASSWORD: Final = "ansible_become_password"  # noqa: S105 - a name
 """Of a host's variables: what Ansible would tell sudo there, whichever of its variables and settings says it."""
 
+BECOME_PASSWORD_PIPE: Final = "HARNESS_BECOME_PASSWORD_PIPE"  # noqa: S105 - a name
+"""In the environment: the descriptor of a pipe with a password of sudo that was typed."""
+
 OURS: Final = ("ansible_", "cluster_", "node_")
 """How the names of variables begin that the harness reads."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from harness.errors import BadInputError
 from harness.nodes.connection.login import Login, read_login
 from harness.nodes.connection.names import CONNECTION, LOGIN, is_ssh
+from harness.system.addresses import own_address
 
 _AT_ONCE = 16
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
@@ -125,13 +126,3 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def own_address(peer: str) -> str:
-    """This machine's address on the way to another; nothing is sent. 127.0.0.1 where there is no way."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((peer, 9))
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "127.0.0.1"

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from ansible.cli.inventory import InventoryCLI
@@ -20,7 +21,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import become_loader, connection_loader
 from ansible.template import Templar
 
-from harness.nodes.connection.names import BECOME_PASSWORD, CONNECTION, OURS, is_ssh
+from harness.nodes.connection.names import BECOME_PASSWORD, BECOME_PASSWORD_PIPE, CONNECTION, OURS, is_ssh
 
 _OPTION = {
     "host": "ansible_host",
@@ -89,10 +90,18 @@ def _become(everything: Mapping[str, Any], templar: Any) -> dict[str, Any]:
     become = become_loader.get("sudo")
     names = [name for name in config.get_plugin_vars("become", become._load_name) if "pass" in name]
     options = {name: templar.template(everything[name]) for name in names if name in everything}
-    kept = {"become_pass": InventoryCLI.get_password_from_file(BECOME_PASSWORD_FILE)} if BECOME_PASSWORD_FILE else {}
-    become.set_options(task_keys=kept, var_options=options)
+    become.set_options(task_keys={"become_pass": _told()}, var_options=options)
     password = become.get_option("become_pass")
     return {} if password is None else {BECOME_PASSWORD: str(password)}
+
+
+@cache
+def _told() -> str | None:
+    """The password that was typed, else a file's. Ansible has variables before it, and its environment after it."""
+    if pipe := os.environ.pop(BECOME_PASSWORD_PIPE, None):
+        with os.fdopen(int(pipe), encoding="utf-8") as file:
+            return file.read()
+    return InventoryCLI.get_password_from_file(BECOME_PASSWORD_FILE) if BECOME_PASSWORD_FILE else None
 
 
 def _ssh(everything: Mapping[str, Any], templar: Any) -> dict[str, Any]:

@@ -26,7 +26,9 @@ def observed(analysis: Analysis, one: Series) -> Iterator[str]:
     ends = Ends.of(points)
     if ends.differ:
         yield from _waiting(analysis, ends)
-        yield from _batch(ends)
+        if analysis.facts.program.batch:
+            yield from _batch(ends)
+        yield from _to_target(ends)
         yield from _per_node(ends)
         yield from _other_shares(ends)
     yield from _step(analysis, one)
@@ -71,6 +73,10 @@ def _batch(ends: Ends) -> Iterator[str]:
             f"{last['steps_per_epoch']:.0f} times instead of {first['steps_per_epoch']:.0f}: accuracy at equal epochs is "
             "that of training with a larger batch."
         )
+
+
+def _to_target(ends: Ends) -> Iterator[str]:
+    first, last = ends.first, ends.last
     if ends.known("target_epochs") and first["target_epochs"] != last["target_epochs"]:
         yield (
             f"The target accuracy took {count(first['target_epochs'], 'epoch')} at {text.nodes(first['nodes'])} and "

@@ -11,7 +11,18 @@ from harness.analysis.analysis import Analysis
 from harness.analysis.series import Series
 from harness.analysis.statistics.intervals import Array, Estimate, estimate, ratio
 
-METRICS = ("total_seconds", "epoch_seconds", "images_per_second", "validation_accuracy", "target_seconds")
+METRICS = (
+    "total_seconds",
+    "epoch_seconds",
+    "images_per_second",
+    "validation_accuracy",
+    "target_seconds",
+    "epoch_joules",
+    "images_per_joule",
+)
+"""What is compared; energy of runs whose power is known."""
+
+_UNMEASURED = {"estimate": "an estimate", "declared": "declared"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,17 @@ def compared(names: Sequence[str], analyses: Sequence[Analysis]) -> list[Compare
     alone = all(len(one.subjects) == 1 for one in analyses)
     labels = [""] if alone else list(dict.fromkeys(each.label for one in analyses for each in one.subjects))
     return [row for label in labels for row in _of_series(label, names, analyses)]
+
+
+def energy_sources(names: Sequence[str], analyses: Sequence[Analysis]) -> list[str]:
+    """Of which runs the energy was not measured, or not all of it: a sentence each."""
+    found = []
+    for name, analysis in zip(names, analyses, strict=True):
+        said = [_UNMEASURED[source] for source in analysis.energy.sources if source in _UNMEASURED]
+        if said and analysis.energy.is_known:
+            partly = "partly " if "meter" in analysis.energy.sources else ""
+            found.append(f"energy of {name}: {partly}{' and '.join(said)}, not measured")
+    return found
 
 
 def _of_series(label: str, names: Sequence[str], analyses: Sequence[Analysis]) -> Iterator[Compared]:

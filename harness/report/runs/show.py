@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.metrics import METRICS
+from harness.analysis.metrics import ENERGY, METRICS
 from harness.analysis.statistics.intervals import Estimate
 from harness.contract.columns import COMPARISON_COLUMNS
 from harness.display import text
@@ -24,8 +24,10 @@ from harness.report.tables import show
 _LONGEST = 48
 
 
-def comparison_tables(names: Sequence[str], found: Sequence[Difference], rows: Sequence[Compared]) -> Group:
-    """What differed, then the numbers."""
+def comparison_tables(
+    names: Sequence[str], found: Sequence[Difference], rows: Sequence[Compared], notes: Sequence[str] = ()
+) -> Group:
+    """What differed, then the numbers; `notes` are said of those of energy."""
     parts: list[Table | Text] = []
     if found:
         table = _table("what differed")
@@ -42,6 +44,8 @@ def comparison_tables(names: Sequence[str], found: Sequence[Difference], rows: S
         parts.append(_numbers(label, [row for row in rows if row.series == label]))
     if any(row.differs for row in rows):
         parts.append(Text("* the 95% interval of the ratio leaves 1 out", style="dim"))
+    if any(row.metric in ENERGY for row in rows):
+        parts += [Text(note, style="yellow") for note in notes]
     if rows and not any(row.ratio.has_interval for row in rows):
         parts.append(Text("no intervals: a run has one trial of a size; --repeats 3 gives them", style="yellow"))
     return Group(*parts)
@@ -53,17 +57,20 @@ def _numbers(label: str, rows: Sequence[Compared]) -> Table:
         table.add_column(heading, justify="left" if heading in ("", "run") else "right", no_wrap=heading != "run")
     before: tuple[int, str] | None = None
     for row in rows:
-        head = (
-            (f"{row.nodes}", METRICS[row.metric].heading or row.metric)
-            if (row.nodes, row.metric) != before
-            else ("", "")
-        )
+        head = (f"{row.nodes}", _heading(row.metric)) if (row.nodes, row.metric) != before else ("", "")
         before = (row.nodes, row.metric)
         value = show(row.metric)
         middle = f"{text.ratio(row.ratio.value)}{'*' if row.differs else ''}"
         cells = (value(row.value.value), _span(row.value, value), middle, _span(row.ratio, text.ratio))
         table.add_row(*head, row.run, str(row.trials), *cells)
     return table
+
+
+def _heading(metric: str) -> str:
+    """What a number is called; of energy also of what it is."""
+    column = METRICS[metric]
+    heading = column.heading or metric
+    return f"{heading}, {column.remark}" if metric in ENERGY else heading
 
 
 def _span(one: Estimate, shown: Callable[[float], str]) -> str:

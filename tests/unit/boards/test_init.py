@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paramiko
 import pytest
+import zeroconf
 from typer.testing import CliRunner
 
 from harness.cli.app import app
@@ -80,6 +82,38 @@ def test_boards_are_found_pinned_and_written(boards: Boards, tmp_path: Path) -> 
         ("pi02", ADDRESSES[1]),
     ]
     assert "pi01 is this machine" in said
+
+
+@contextmanager
+def announcing(*hosts: tuple[str, str]) -> Iterator[None]:
+    """Host names that are announced with an address each, by multicast DNS on loopback."""
+    responder = zeroconf.Zeroconf(interfaces=["127.0.0.1"], ip_version=zeroconf.IPVersion.V4Only)
+    for host, address in hosts:
+        name, data = f"{host}._ssh._tcp.local.", [socket.inet_aton(address)]
+        responder.register_service(
+            zeroconf.ServiceInfo("_ssh._tcp.local.", name, 22, addresses=data, server=f"{host}.")
+        )
+    try:
+        yield
+    finally:
+        responder.close()
+
+
+def test_boards_that_announce_themselves_keep_their_names(boards: Boards, tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+    asked = ["--find", "127.0.0.0/8", "--mdns", "--port", boards.port, "--yes"]
+    with announcing(("attic.local", ADDRESSES[0]), ("Kitchen.local", ADDRESSES[1]), ("off.local", "127.0.19.9")):
+        code, said = init(target, *asked, "--node", "head=attic.local")
+        missing, why = init(tmp_path / "other", *asked, "--node", "cellar.local")
+    assert code == 0, said
+    assert f"{ADDRESSES[1]}: kitchen, an SSH server" in said
+    assert [(each.name, each.address) for each in load_cluster(target).nodes] == [
+        ("head", ADDRESSES[0]),
+        ("kitchen", ADDRESSES[1]),
+    ]
+    assert (missing, "cellar: nobody in 127.0.0.0/8 answers to cellar.local" in why) == (3, True)
+    code, said = init(tmp_path / "other", "--mdns", "--node", "attic.local", "--yes")
+    assert (code, "--find" in said) == (2, True)
 
 
 def test_keys_that_nobody_has_seen_are_not_believed(boards: Boards, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_host_variables(values: Any) -> None:
 @tried
 @given(listing=foreign(LISTING))
 def test_an_answer_of_ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: Any) -> None:
-    def answer(command: Sequence[str], _: Path) -> None:
+    def answer(command: Sequence[str], *_: object) -> None:
         Path(command[-1]).write_text(json.dumps(listing))
 
     monkeypatch.setattr("harness.nodes.read_inventory._ansible", answer)

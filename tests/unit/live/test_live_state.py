@@ -140,6 +140,26 @@ def test_nodes_are_those_of_the_manifest_with_their_last_sample(tmp_path: Path) 
         assert reader.document()["nodes"][0]["cells"][3:6] == ["–"] * 3  # noqa: RUF001
 
 
+def test_watts_stand_beside_what_a_node_does_where_it_has_a_meter(tmp_path: Path) -> None:
+    with run_being_written(tmp_path) as run:
+        reader = RunReader(run.paths)
+        state = reader.document()
+        assert ([one["watts"] for one in state["nodes"]], state["power"]) == (["", ""], "")
+        run.power("pi1", -70.0, 4.0, source="estimate")
+        assert [one["watts"] for one in reader.document()["nodes"]] == ["", ""]  # not sampled
+        run.power("pi1", -9.0, 3.0, state="idle")
+        run.power("pi1", -1.0, 3.52)
+        run.power("switch", -1.0, 5.1, part="switch")
+        state = reader.document()
+        assert [one["watts"] for one in state["nodes"]] == ["3.5 W", "–"]  # noqa: RUF001
+        assert state["power"] == "switch 5.1 W, all meters together 8.6 W"
+        run.power("pi1", 0.0, None)  # it does not answer
+        run.power("pi2", -64.0, 2.0)
+        state = reader.document()
+        assert [one["watts"] for one in state["nodes"]] == ["–", "2.0 W, 1:04 ago"]  # noqa: RUF001
+        assert state["power"] == "switch 5.1 W"
+
+
 def test_local_nodes_show_no_wire_use_and_why(tmp_path: Path) -> None:
     with run_being_written(tmp_path, cluster={"kind": "local"}) as run:
         for seconds in (-6.0, -1.0):

@@ -57,12 +57,44 @@ def test_it_is_found_where_ansible_finds_it(inventory: Path, monkeypatch: pytest
     assert filed == {**FOUND, "none": "from a file"}
 
 
-def test_the_inventorys_comes_before_the_one_that_was_typed() -> None:
-    hosts = {"a": {"ansible_host": "192.0.2.1", "ansible_become_password": "hush"}, "b": {"ansible_host": "192.0.2.2"}}
-    cluster = build_cluster(Path("/inventory"), hosts).with_become_password("typed")
-    assert [node.become_password for node in cluster.nodes] == ["hush", "typed"]
-    assert "hush" not in repr(cluster)
-    assert "typed" not in repr(cluster)
+def test_one_that_is_typed_comes_where_ansible_has_it(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the inventory's, before the environment's and a file's."""
+    monkeypatch.setenv("ANSIBLE_BECOME_PASS", "of the environment")
+    assert load_cluster(inventory).nodes[4].become_password == "of the environment"  # noqa: S105
+    monkeypatch.setenv("ANSIBLE_BECOME_PASSWORD_FILE", str(inventory.with_name("is-not-there")))
+    cluster = load_cluster(inventory, "as typed")
+    assert {node.name: node.become_password for node in cluster.nodes} == {**FOUND, "none": "as typed"}
+    assert "as typed" not in repr(cluster)
+
+
+@pytest.mark.parametrize(
+    ("variable", "environment", "expected"),
+    [("", {"ANSIBLE_BECOME_PASS": "env"}, " typed"), ("ansible_become_password=inventory", {}, "inventory")],
+)
+def test_ansible_has_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, environment: dict[str, str], expected: str
+) -> None:
+    """A program in sudo's place writes down what Ansible tells it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ANSIBLE_BECOME_ALLOW_SAME_USER", "1")  # root may run the tests
+    sudo = tmp_path / "sudo"
+    sudo.write_text(
+        '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do [ "$1" = -p ] && printf %s "$2"; shift; done\n'
+        f'IFS= read -r word; printf %s "$word" > {tmp_path}/told; exec "$@"\n',
+        encoding="utf-8",
+    )
+    sudo.chmod(0o755)
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"[nodes]\na ansible_host=192.0.2.1 ansible_become_exe={sudo} {variable}\n", encoding="utf-8")
+    ansible = [Path(sys.executable).with_name("ansible"), "nodes", "-i", hosts, "-b", "-K", "-c", "local"]
+    done = subprocess.run(  # without a terminal, -K asks on stdin
+        [*ansible, "-m", "raw", "-a", "true"], input=" typed\n", capture_output=True, text=True, timeout=60,
+        check=False, start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "told").read_text(encoding="utf-8") == expected
+    assert load_cluster(hosts, " typed").nodes[0].become_password == expected
 
 
 @pytest.mark.parametrize("given", [["hush"], "hush\nhush", "hush" * 200])

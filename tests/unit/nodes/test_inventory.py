@@ -204,7 +204,7 @@ def test_an_inventory_is_read_whatever_the_environment_says(
 def test_an_answer_that_cannot_be_read_is_an_error_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.nodes.read_inventory._ansible", lambda command, _: Path(command[-1]).write_text("[1"))
+    monkeypatch.setattr("harness.nodes.read_inventory._ansible", lambda command, *_: Path(command[-1]).write_text("[1"))
     with pytest.raises(BadInputError, match="that can be read") as refused:
         load_cluster(write(tmp_path, HOSTS))
     assert "ansible-inventory --list" in refused.value.remedy

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_runs import trial, write_run
+from report_runs import power_of, timed_run, trial, write_run
 from typer.testing import CliRunner
 
 from harness.cli.results.compare import app, names_of
@@ -106,6 +106,31 @@ def test_numbers_stand_side_by_side_with_a_ratio_and_its_interval(
     assert found["first", "2", "total_seconds"]["ratio"] == "1.0"
     assert float(found["second", "1", "validation_accuracy"]["ratio"]) == pytest.approx(1.0)
     assert "2.00*" in done.output
+
+
+def test_energy_is_compared_where_both_runs_have_power(tmp_path: Path) -> None:
+    powers = [
+        power_of(["pi1", "pi2"], 300.0),
+        power_of(["pi1", "pi2"], 300.0, watts=8.0, source="estimate"),
+        power_of(["pi1"], 300.0),
+    ]
+    first, second, half = (
+        timed_run(tmp_path / name / "run", power, trial(2, 1), trial(2, 2))
+        for name, power in zip(("first", "second", "half"), powers, strict=True)
+    )
+    done = CliRunner().invoke(app, [str(first.root), str(second.root), "--csv", str(tmp_path / "c.csv")])
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "c.csv").open(encoding="utf-8") as file:
+        found = {(row["run"], row["metric"]): row for row in csv.DictReader(file)}
+    # two nodes at 4 W; an epoch is 26 s
+    assert float(found["first", "epoch_joules"]["value"]) == pytest.approx(2 * 4.0 * 26, rel=0.05)
+    assert float(found["second", "epoch_joules"]["ratio"]) == pytest.approx(2.0, rel=0.05)
+    assert float(found["second", "images_per_joule"]["ratio"]) == pytest.approx(0.5, rel=0.05)
+    assert "energy, J per epoch" in done.output
+    assert "energy of second: an estimate, not measured" in done.output
+    none = CliRunner().invoke(app, [str(first.root), str(half.root)])  # nothing is known of its second node
+    assert none.exit_code == 0, none.output
+    assert "energy," not in none.output
 
 
 def test_runs_without_a_number_in_common_are_told_by_the_exit_code(tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
-from report_runs import moment, power_of, trial, write_run
+from report_runs import moment, power_of, timed_run, trial, write_run
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -17,17 +15,6 @@ from harness.report import make_report, summary
 from harness.results.run_paths import RunPaths
 
 PRICE = 0.4
-
-
-def timed_run(root: Path, power: list[dict[str, Any]]) -> RunPaths:
-    """Trials on one and two nodes at the same time, whose epochs have their times."""
-    paths = write_run(root, trial(1), trial(2), power=power)
-    epochs = pd.read_csv(paths.epochs)
-    seconds = epochs["train_seconds"] + epochs["validation_seconds"]
-    slowest = seconds.groupby([epochs["trial"], epochs["epoch"]]).transform("max")
-    epochs["time"] = [moment(5 + at) for at in slowest * epochs["epoch"]]
-    epochs.to_csv(paths.epochs, index=False)
-    return paths
 
 
 def said(page: str) -> str:

@@ -16,10 +16,12 @@ from matplotlib.figure import Figure
 from report_runs import example, trial
 
 from harness.analysis.analysis import Analysis
+from harness.analysis.program import Program
 from harness.analysis.steps import step_table
 from harness.contract.wire import PHASE_KEYS
 from harness.display import style
-from harness.report import drawings, figures, parts
+from harness.report import drawings, figures, findings, parts
+from harness.report.tables import shown_metrics
 
 TWO_STORES = [
     row for nodes in (1, 2, 4) for row in (trial(nodes), trial(nodes, kvstore="other", trial=f"n{nodes:02d}-r1-other"))
@@ -189,6 +191,27 @@ def test_series_of_one_size_lie_below_each_other_instead_of_on_each_other(
     for axis in figure.axes:
         assert [label.get_text() for label in axis.get_yticklabels()] == ["dist_sync", "other"]
         assert axis.get_title(loc="left").endswith("at 4 nodes")
+
+
+def test_titles_speak_of_cluster_sizes_where_there_are_some(tmp_path: Path) -> None:
+    titles = {each.stem: each.title for each in figures.write_figures(example(trial(1), trial(4)), tmp_path)}
+    assert titles["time"] == "Training time against cluster size"
+    one = {each.stem: each.title for each in figures.write_figures(example(trial(4)), tmp_path)}
+    assert (one["time"], one["accuracy_by_nodes"]) == ("Training time", "Accuracy")
+
+
+def test_a_program_without_batches_has_no_global_batch(tmp_path: Path) -> None:
+    rows = trial(1), trial(4)
+    with_batch = example(*rows)
+    trees = dataclasses.replace(
+        with_batch, facts=dataclasses.replace(with_batch.facts, program=Program(name="forest.py"))
+    )
+    for analysis, told in ((with_batch, True), (trees, False)):
+        captions = " ".join(each.caption for each in figures.write_figures(analysis, tmp_path))
+        assert ("The global batch grows" in captions) is told
+        assert ("global_batch" in shown_metrics(analysis, ("global_batch", "train_accuracy"))) is told
+        sentences = " ".join(sentence for each in findings.observations(analysis) for sentence in each.sentences)
+        assert ("so the global batch grew" in sentences) is told
 
 
 def test_a_phase_that_nobody_told_is_no_bar() -> None:

@@ -254,3 +254,23 @@ def test_provenance_tells_of_nodes_that_differ() -> None:
     assert rows["batches by rate"] == "node03: 12.3 ms a step and 1 ms an image; node04"
     manifest["cluster"]["kind"] = "virtual"
     assert "0.15 of a core each, but node03 0.25" in read_facts(manifest).emulation
+
+
+def test_of_machines_that_are_all_unlike_nothing_is_said_of_a_common_profile() -> None:
+    own = {f"node0{number}": {"profile": "pi4", "fraction": 0.1149} for number in (1, 2)}
+    own["node03"] = {"profile": "laptop", "fraction": 0.5}
+    virtual = {
+        "options": {"profile": "pi3", "memory": "1GiB", "machines": {name: {} for name in own}},
+        "quota": {"profile": "pi3", "fraction": 0.059, "board": {"description": "Raspberry Pi 3"}},
+        "node_quotas": own,
+        "nodes": dict.fromkeys(own, "10.0.0.1"),
+    }
+    manifest = {"cluster": {"kind": "virtual", "virtual": virtual}}
+    rows = dict(essentials(manifest))
+    assert rows.keys() & {"profile", "board", "memory", "other profiles"} == set()
+    assert (
+        rows["profiles"]
+        == "node01: pi4, 0.1149 of a core; node02: pi4, 0.1149 of a core; node03: laptop, 0.5 of a core"
+    )
+    said = read_facts(manifest).emulation
+    assert "(2 of profile pi4 at 0.115 of a core a thread, 1 of profile laptop at 0.5 of a core a thread)" in said
