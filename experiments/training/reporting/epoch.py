@@ -40,12 +40,13 @@ class Start:
         environment: Mapping[str, str] | None = None,
         replaceable: bool = False,
         factored: Sequence[str] = (),
+        split: Sequence[str] = (),
         implementation: str = "",
     ) -> None:
         """Say that this worker is about to train, with what the program itself set in its `environment`.
 
         `replaceable` is whether another worker could take its place, `factored` are the dense layers whose gradients travel
-        as their factors, `implementation` is whose parameter servers serve.
+        as their factors, `split` those whose outputs the workers share, `implementation` is whose parameter servers serve.
         """
         emit(
             wire.READY,
@@ -56,6 +57,7 @@ class Start:
             environment=dict(environment or {}),
             replaceable=replaceable,
             **({"factored": list(factored)} if factored else {}),
+            **({"split": list(split)} if split else {}),
             **({"kvstore_implementation": implementation} if implementation else {}),
             import_seconds=self._before + self._imported - self._loaded,
             data_seconds=self._loaded - self._began,

@@ -14,12 +14,14 @@ from ...datasets.dataset import Bytes
 from ...kvstores.base import KVStore
 from ...memory import validation_batch
 from ...models import Architecture, Weights
+from ...models.architecture import PlacedLayer
 from ...models.layers import Dropout
 from ...reporting.meters import Vector
 from ...reporting.phases import BACKWARD, DATA, FORWARD
 from ..base import Array, Batch, Floats, Model, Parameter
 from ..layout import Bucket, Layout
 from .graph import IMAGES, LABEL, Graph, Part
+from .joint import Joint
 from .memory import MxnetMemory
 from .symbols import Translator, scored
 from .update import Update
@@ -46,11 +48,14 @@ class MxnetModel(Model):
                 del self._gradients[name]  # so that backward does not compute them
         self._update = Update(self.parameters)
         self._draws = any(isinstance(layer, Dropout) for layer in architecture.every_layer())
-        translator = Translator(architecture, layout.dataset, [layer.name for layer in factored])
-        self._validate = self._scoring(architecture, translator)
-        whole = [len(architecture.arrays)]
-        counts = [len(bucket.members) for bucket in layout.buckets] if layout.by_parts else whole
-        self._parts = self._training(architecture, translator, counts)
+        plan = layout.plan
+        slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
+        translator = Translator(architecture, layout.dataset, [layer.name for layer in factored], slices)
+        self._whole: dict[str, Array] = {}
+        self._scores = self._scoring(architecture, translator)
+        self._validate = self._scorer()
+        self._joints = {number: Joint(plan, number, self.memory) for number in plan.crossings} if plan else {}
+        self._parts = self._training(architecture, translator, _parts_of(layout))
         self._memories: dict[int, MxnetMemory] = {}
         self._head = mx.nd.ones((2,))
 
@@ -90,6 +95,8 @@ class MxnetModel(Model):
         for number, part in enumerate(self._parts):
             if not piece:
                 store.before_part(number)
+            if number in self._joints:
+                flow = self._joints[number].forth(flow, len(labels), store)
             part.take(flow, labels, previous)
             phases.compute(DATA)
             flow = part.forward()
@@ -109,6 +116,8 @@ class MxnetModel(Model):
         for number in reversed(range(len(self._parts))):
             head = self._parts[number].backward(head)
             store.phases.compute(BACKWARD)
+            if number in self._joints:
+                head = self._joints[number].back(head, store)
             if last and self._in_turns:
                 store.after_part(number)
         # An engine with threads has all of it to do while the store sends what is ready.
@@ -162,7 +171,13 @@ class MxnetModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        return self._values[name].asnumpy()  # type: ignore[no-any-return]
+        return self._whole.get(name, self._values[name]).asnumpy()  # type: ignore[no-any-return]
+
+    def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+        """Arrays of MXNet's, and another graph: the old one would keep the old arrays."""
+        self._whole = {name: mx.nd.empty(form) for name, form in forms.items()}
+        self._validate = self._scorer()
+        return {name: self.memory(array).settled() for name, array in self._whole.items()}
 
     def statistics(self) -> dict[str, Weights]:
         """The statistics as they are now."""
@@ -182,18 +197,25 @@ class MxnetModel(Model):
         for name, first in bucket.members.items():
             self._values[name][:] = first
 
-    def _scoring(self, architecture: Architecture, translator: Translator) -> Graph:
+    def _scoring(self, architecture: Architecture, translator: Translator) -> Array:
         logits = translator.through(architecture.placed, mx.sym.var(IMAGES), training=False)
         scores = scored(logits, mx.sym.var(LABEL))
-        return Graph(mx.sym.stack(scores.image_losses, scores.correct), {**self._values, **self._statistics})
+        return mx.sym.stack(scores.image_losses, scores.correct)
 
-    def _training(self, architecture: Architecture, translator: Translator, counts: Sequence[int]) -> list[Part]:
-        """A part for so many arrays each; the last one goes on to the loss."""
+    def _scorer(self) -> Graph:
+        return Graph(self._scores, {**self._values, **self._whole, **self._statistics})
+
+    def _training(
+        self, architecture: Architecture, translator: Translator, layers_of: Sequence[Sequence[PlacedLayer]]
+    ) -> list[Part]:
+        """A part for some layers each; the last one goes on to the loss."""
         parts: list[Part] = []
-        for layers in architecture.parts(counts):
+        for number, layers in enumerate(layers_of, 1):
             translator.inputs = {}
             symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
-            if layers[-1] is architecture.placed[-1]:
+            if number in self._joints:
+                symbol = mx.sym.Flatten(symbol)
+            if number == len(layers_of):
                 scores = scored(symbol, mx.sym.var(LABEL))
                 symbol = mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
             units = {layer.name: layer.units for layer in architecture.dense_layers()}
@@ -203,6 +225,14 @@ class MxnetModel(Model):
             adds = self._accumulate > 1
             parts.append(Part(symbol, self._values, self._gradients, self._statistics, factored, adds=adds))
         return parts
+
+
+def _parts_of(layout: Layout) -> Sequence[Sequence[PlacedLayer]]:
+    """The layers of every part."""
+    if layout.plan:
+        return [part.layers for part in layout.plan.parts]
+    counts = [len(bucket.members) for bucket in layout.buckets]
+    return layout.architecture.parts(counts if layout.by_parts else [sum(counts)])
 
 
 def _batched(array: npt.NDArray[Any], size: int) -> list[Array]:
