@@ -142,7 +142,7 @@ def laid_out_for(
         store: asked for its plan, or else for its buckets.
         architecture: what of.
         dataset: for which images.
-        arrays: as for `laid_out`.
+        arrays: trained values and statistics by name: as `Architecture.shapes` gives, float32, no unit.
         accumulate: see `Layout`.
     """
     if plan := store.planned(architecture, arrays):

@@ -171,7 +171,8 @@ class MxnetModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        return self._whole.get(name, self._values[name]).asnumpy()  # type: ignore[no-any-return]
+        found: Weights = (self._whole if name in self._whole else self._values)[name].asnumpy()
+        return found
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Arrays of MXNet's, and another graph: the old one would keep the old arrays."""

@@ -153,7 +153,8 @@ class TorchModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        return self._whole.get(name, self.network.arrays[name]).detach().numpy().copy()  # type: ignore[no-any-return]
+        found: Weights = (self._whole if name in self._whole else self.network.arrays)[name].detach().numpy().copy()
+        return found
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Tensors of the layers' own."""

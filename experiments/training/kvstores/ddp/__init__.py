@@ -38,7 +38,6 @@ KVSTORE = Registration(
     options=(
         "rule",
         "strategy",
-        "split_layers",
         "dense_gradients",
         *(name for name in CADENCE_OPTIONS if name != "synchronise_every"),
         *STEP_OPTIONS,
