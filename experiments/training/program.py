@@ -12,6 +12,7 @@ from contract import wire
 from . import checkpoint, datasets, engines, kvstores, memory, models, options, schedule, sharding, trial
 from .engines.layout import laid_out_for
 from .errors import ProgramError
+from .estimates.traffic import split_layers
 from .kvstores import KVStoreOptions
 from .reporting.epoch import Start
 from .reporting.events import emit
@@ -79,6 +80,7 @@ def _work(chosen: options.Options) -> None:
     dataset = dataset.holding_out(chosen.holdout).fitted(architecture.side, architecture.channels)
     begun = checkpoint.beginning(architecture, chosen.seed)
     workers = trial.world_size()
+    split_layers(architecture, chosen, workers)
     sharding.batch_sizes(os.environ, chosen.batch_size, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     memory.check(architecture, dataset, chosen, os.environ)

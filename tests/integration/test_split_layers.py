@@ -272,8 +272,25 @@ def test_a_sweep_over_both_strategies_on_local_nodes(tmp_path: Path) -> None:
     rows = list(csv.DictReader((run / "epochs.csv").read_text(encoding="utf-8").splitlines()))
     sent = {row["strategy"]: int(row["bytes_sent"]) for row in rows if row["nodes"] == "2"}
     assert sent["split"] < sent["data"] / 2
-    refused = harness(tmp_path, "plan", quickstart, "-n", "2", "--set", "strategy=split", "--set", "batch_size=64000")
-    assert refused.returncode == 2
-    refused = harness(tmp_path, "sweep", quickstart, "-n", "2", "--set", "strategy=split", "--set", "rule=average")
+    refused = harness(tmp_path, "plan", quickstart, "-n", "2", "--set", "strategy=split", "--set", "rule=average")
     assert refused.returncode == 2
     assert "strategy=data" in refused.stdout + refused.stderr
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [
+        ("--model=squeezenet_32 --dataset=patches --batch-size=8", "use --strategy data"),
+        ("--model=lenet --dataset=digits --batch-size=256", "--split-layers all"),
+        ("--model=lenet5 --dataset=digits --split-layers=all", "at most 10 nodes"),
+        ("--model=lenet5 --dataset=digits --lars=0.01 --split-layers=all", "leave --lars out"),
+    ],
+)
+def test_a_worker_ends_at_once_where_nothing_can_be_split(tmp_path: Path, asked: str, remedy: str) -> None:
+    workers = "11" if "at most" in remedy else "2" if "--lars" not in asked else "1"
+    options = ["--kvstore=allreduce", "--strategy=split", *asked.split()]
+    process = training_job.start(options, {wire.RANK: "0", wire.WORLD_SIZE: workers}, tmp_path)
+    output, _ = process.communicate(timeout=training_job.LIMIT_SECONDS)
+    assert process.returncode == 2
+    assert remedy in training_job.events(output)[-1]["remedy"]

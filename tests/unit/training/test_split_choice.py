@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from training import models, options
 from training.errors import ProgramError
@@ -67,7 +68,7 @@ def test_neighbours_save_putting_outputs_together() -> None:
     assert [each.units for each in (first, second, third)] == [4096, 4096, 1000]
 
 
-@pytest.mark.parametrize("workers", [2, 3, 5, 11])
+@pytest.mark.parametrize("workers", [2, 3, 5, 10, 11])
 @pytest.mark.parametrize("batch", [1, 3, 16, 128])
 def test_the_choice_is_the_best_of_all_there_are(workers: int, batch: int) -> None:
     model = network(
@@ -168,6 +169,18 @@ def test_parts_of_alexnet() -> None:
     assert plan.forms(5, 5) == ((12, 333), (5, 1000))
     with pytest.raises(ValueError, match="nothing is exchanged before part 1"):
         plan.forms(1, 5)
+
+
+def test_slices_are_of_weights_and_bias_and_all_of_them_are_the_whole() -> None:
+    model = network({"dense": 7}, {"dense": {"units": "classes", "bias": False}})
+    arrays = model.first_weights(0)
+    for layer in model.dense_layers():
+        parts = [Slice(layer, part.start, part.stop, 6).of(arrays) for part in columns_of(layer.units, 3)]
+        assert list(parts[0]) == list(layer.arrays)
+        for name, form in layer.forms.items():
+            whole = np.concatenate([part[name] for part in parts])
+            assert whole.shape == form
+            np.testing.assert_array_equal(whole, arrays[name])
 
 
 def test_a_layer_without_trained_arrays_before_it_is_not_split() -> None:
