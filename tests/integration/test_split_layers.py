@@ -1,9 +1,8 @@
-"""Dense layers split over workers, on loopback: the exchanges alone, and training on real engines against one process."""
+"""Dense layers split over workers, on loopback: the exchanges alone, and training on real MXNet against one process."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
@@ -131,25 +130,17 @@ SMALL = {
 }
 """AlexNet's shape, without dropout, and with a layer between that is not split."""
 
-TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed here")
-
-
-@pytest.fixture(params=[pytest.param("mxnet", marks=pytest.mark.mxnet), pytest.param("torch", marks=TORCH)])
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
 
 def trained(
-    directory: Path, engine: str, sizes: Sequence[int], own: dict[str, Any], **environment: str
+    directory: Path, sizes: Sequence[int], own: dict[str, Any], **environment: str
 ) -> list[dict[str, np.ndarray[Any, Any]]]:
     """What every worker's run of `engine_job` wrote."""
-    python = training_job.runtime_python() if engine == "mxnet" else sys.executable
     port = allreduce_job.free_ports(len(sizes))
     common = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
     ranks = []
     for rank in range(len(sizes)):
         job = {
-            "engine": engine, "entry": SMALL, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
+            "engine": "mxnet", "entry": SMALL, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
             "options": {"own": {"momentum": 0.9, "weight_decay": 0.01, **own}}, "out": str(directory / f"{rank}.npz"),
         }  # fmt: skip
         seat = {
@@ -157,20 +148,25 @@ def trained(
             wire.ROOT_PORT: str(port), wire.NODE_ADDRESS: f"127.0.0.{rank + 1}", wire.TRIAL_TOKEN: allreduce_job.TOKEN,
         }  # fmt: skip
         settings = {**common, "OMP_NUM_THREADS": "1", **seat, **environment}
-        ranks.append(subprocess.Popen([python, str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE))
+        ranks.append(
+            subprocess.Popen(
+                [training_job.runtime_python(), str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE
+            )
+        )
     for process in ranks:
         _, said = process.communicate(timeout=training_job.LIMIT_SECONDS)
         assert not process.returncode, said.decode()
     return [dict(np.load(directory / f"{rank}.npz")) for rank in range(len(sizes))]
 
 
+@pytest.mark.mxnet
 @pytest.mark.parametrize(("sizes", "signed"), [((8, 8), True), ((3, 8, 4), False), ((4, 4, 4, 4), False)])
 def test_workers_with_slices_do_what_one_does_with_their_batches(
-    tmp_path: Path, engine: str, sizes: tuple[int, ...], signed: bool
+    tmp_path: Path, sizes: tuple[int, ...], signed: bool
 ) -> None:
-    (alone,) = trained(tmp_path, engine, (sum(sizes),), {})
+    (alone,) = trained(tmp_path, (sum(sizes),), {})
     own = {"strategy": "split", "split_layers": "all", "sign_messages": signed}
-    found = trained(tmp_path, engine, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
+    found = trained(tmp_path, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
     model = architecture("small", SMALL, 10)
     for worker in found:
         for name in model.shapes():

@@ -114,6 +114,7 @@ def test_what_cannot_or_should_not_be_split_is_refused_with_what_can() -> None:
         ["--kvstore=dist_sync"],
         ["--rule=average"],
         ["--accumulate=2"],
+        ["--engine=torch"],
         ["--wire=bfloat16"],
         ["--synchronise-every=2"],
         ["--meet-every=2"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,7 @@ class TorchModel(Model):
     def __init__(self, layout: Layout) -> None:
         architecture = layout.architecture
         factored = [layer.name for bucket in layout.buckets for layer in bucket.layers]
-        self._plan = layout.plan
-        self.network = Network(architecture, layout.dataset, factored, layout.plan)
+        self.network = Network(architecture, layout.dataset, factored)
         self.call: nn.Module = self.network
         """What forward calls; a store may put what exchanges gradients around the network."""
         self.parameters = [self._allocate(bucket) for bucket in layout.buckets]
@@ -51,7 +50,6 @@ class TorchModel(Model):
                 self.network.statistics[name].copy_(torch.from_numpy(value))
         self._names = list(architecture.shapes())
         self._accumulate = layout.accumulate
-        self._whole: dict[str, torch.Tensor] = {}
         self._validation_batch = validation_batch(architecture)
         self._optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
         self._flat = [parameter.gradient for parameter in self.parameters if torch.is_tensor(parameter.gradient)]
@@ -75,11 +73,8 @@ class TorchModel(Model):
         """Forward and backward of every piece of the batch; all parts are one."""
         images, labels = batch
         phases = store.phases
-        parts = range(len(self._plan.parts if self._plan else self.parameters))
-        for number in parts:
+        for number in range(len(self.parameters)):
             store.before_part(number)
-        for joint in self.network.joints:
-            joint.store, joint.images = store, len(labels)
         for gradient in self._flat:
             gradient.zero_()
         for parameter in self._single:
@@ -89,7 +84,7 @@ class TorchModel(Model):
         pieces = zip(images.chunk(self._accumulate), labels.chunk(self._accumulate), strict=True)
         for number, (some, theirs) in enumerate(pieces, 1):
             outcome += self._pass(some, theirs, store, last=number == self._accumulate)
-        for number in reversed(parts):
+        for number in reversed(range(len(self.parameters))):
             store.after_part(number)
         return outcome
 
@@ -153,16 +148,7 @@ class TorchModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        found: Weights = (self._whole if name in self._whole else self.network.arrays)[name].detach().numpy().copy()
-        return found
-
-    def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
-        """Tensors of the layers' own."""
-        self._whole = {name: torch.empty(form) for name, form in forms.items()}
-        for own in self._plan.slices.values() if self._plan else ():
-            held = (self._whole[name] for name in own.layer.arrays if name in self._whole)
-            self.network.named[own.layer.name].whole = tuple(held)
-        return {name: tensor.numpy().reshape(-1) for name, tensor in self._whole.items()}
+        return self.network.arrays[name].detach().numpy().copy()  # type: ignore[no-any-return]
 
     def statistics(self) -> dict[str, Weights]:
         """The statistics as they are now."""

@@ -11,8 +11,6 @@ from torch import nn
 from ...datasets.dataset import Dataset
 from ...models import Architecture, layers
 from ...models.architecture import PlacedLayer
-from ...split.parts import Plan
-from .slices import Joint, SlicedLinear
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid}
 
@@ -23,15 +21,10 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
     `arrays` are its parameters and `statistics` its buffers, by the architecture's names.
     """
 
-    def __init__(
-        self, architecture: Architecture, dataset: Dataset, factored: Collection[str] = (), plan: Plan | None = None
-    ) -> None:
-        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients; `plan` is of the
-        parts, where the workers compute some for each other."""
+    def __init__(self, architecture: Architecture, dataset: Dataset, factored: Collection[str] = ()) -> None:
+        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients."""
         super().__init__()
         self._factored = factored
-        self._slices = {own.layer.name: own for own in plan.slices.values()} if plan else {}
-        self.joints: list[Joint] = []
         self.named: dict[str, nn.Module] = {}
         self.arrays: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, torch.Tensor] = {}
@@ -40,7 +33,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         self._scale = 1.0 / dataset.deviation
         self._margin = (architecture.side - dataset.side) // 2
         self._first = architecture.placed[0]
-        self.layers = self._in_parts(plan) if plan else self._sequence(architecture.placed)
+        self.layers = self._sequence(architecture.placed)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits."""
@@ -49,15 +42,6 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         if self._factor > 1:
             images = images.repeat_interleave(self._factor, 2).repeat_interleave(self._factor, 3)
         return self.layers(images.to(torch.float32) * self._scale)
-
-    def _in_parts(self, plan: Plan) -> nn.Sequential:
-        modules: list[nn.Module] = []
-        for number, part in enumerate(plan.parts):
-            if number in plan.crossings:
-                self.joints.append(Joint(plan, number))
-                modules.append(self.joints[-1])
-            modules.append(self._sequence(part.layers))
-        return nn.Sequential(*modules)
 
     def _sequence(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
         modules: list[nn.Module] = []
@@ -88,9 +72,8 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
             case layers.Pooling() as layer:
                 return _pooling(layer)
             case layers.Dense(units, bias):
-                own = self._slices.get(placed.name)
-                kind = SlicedLinear if own else Linear if placed.name in self._factored else nn.Linear
-                return self._named(kind(math.prod(before), own.units if own else units, bias=bias), placed)
+                kind = Linear if placed.name in self._factored else nn.Linear
+                return self._named(kind(math.prod(before), units, bias=bias), placed)
             case layers.Activation(kind):
                 return _ACTIVATIONS[kind]()
             case layers.Flatten():

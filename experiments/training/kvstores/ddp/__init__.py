@@ -6,7 +6,6 @@ from ...errors import ProgramError
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.cadence import STEPS
 from ...rules.common.descent import OPTIONS as STEP_OPTIONS
-from ...split import SPLIT
 from ..allreduce.dense import FACTORS
 from ..base import KVStore
 from ..registration import Opening, Registration
@@ -14,10 +13,6 @@ from ..registration import Opening, Registration
 
 def _open(opening: Opening) -> KVStore:
     rule, own = opening.options.rule, opening.options.own
-    if own.get("strategy") == SPLIT:
-        from ...split.store import SplitKVStore
-
-        return SplitKVStore(opening)
     if rule is not None or own.get("dense_gradients") == FACTORS:
         from ..allreduce.kvstore import AllreduceKVStore
 
@@ -37,7 +32,6 @@ KVSTORE = Registration(
     engines=("torch",),
     options=(
         "rule",
-        "strategy",
         "dense_gradients",
         *(name for name in CADENCE_OPTIONS if name != "synchronise_every"),
         *STEP_OPTIONS,
