@@ -12,8 +12,8 @@ from contract import wire
 
 from .datasets import Dataset
 from .errors import ProgramError
-from .estimates.traffic import factored
-from .models import Architecture
+from .estimates.traffic import factored, split_layers
+from .models import Architecture, DenseLayer
 from .models.architecture import outputs_of
 from .pipeline import Plan, planned
 
@@ -27,6 +27,9 @@ _MOST_PIECES = 4096
 _VALIDATED_VALUES = 16 << 20
 """Values of all layers that validation computes at once, in float32: 64 MiB."""
 _VALIDATED_IMAGES = 256
+
+_EXCHANGED = 3
+"""How often a split layer's inputs of all images lie in memory: themselves, their gradients, and the parts of the own ones'."""
 
 _SYSTEM_BYTES = 64 * _MEGABYTE
 """What a node's system needs itself."""
@@ -75,11 +78,13 @@ class Need:
         return max(0, (memory - _SYSTEM_BYTES - self.fixed) // self.an_image)
 
 
-def need(architecture: Architecture, image_bytes: int, engine: str, *, held: int = 0, workers: int = 1) -> Need:
+def need(
+    architecture: Architecture, image_bytes: int, engine: str, *, held: int = 0, elsewhere: int = 0, workers: int = 1
+) -> Need:
     """What a worker needs for a model and a data set whose images take so many bytes, where the store holds so many values of
-    other workers."""
+    other workers, and so many of the trained values are not this worker's."""
     share = _share(engine)
-    values = share.parameters * architecture.parameters() + held
+    values = share.parameters * (architecture.parameters() - elsewhere) + held
     return _need(share, values, image_bytes * (1 + 1 / workers), architecture.outputs())
 
 
@@ -194,8 +199,21 @@ class Demand:
         ]
 
     def _need(self, chosen: Options) -> Need:
-        held = 0 if self.workers == 1 or chosen.kvstore == "none" else self._held(chosen)
-        return need(self.architecture, self.image_bytes, chosen.engine, held=held, workers=self.workers)
+        if layers := split_layers(self.architecture, chosen, self.workers):
+            held, elsewhere = self._of_slices(layers, chosen)
+        else:
+            held, elsewhere = 0 if self.workers == 1 or chosen.kvstore == "none" else self._held(chosen), 0
+        return need(
+            self.architecture, self.image_bytes, chosen.engine, held=held, elsewhere=elsewhere, workers=self.workers
+        )
+
+    def _of_slices(self, layers: Sequence[DenseLayer], chosen: Options) -> tuple[int, int]:
+        """What is held: sums of the other layers, all of the split ones at an epoch's end, and their inputs and outputs of all
+        images with their gradients; and the trained values that only other workers have."""
+        values = sum(layer.size for layer in layers)
+        own = sum(-(-layer.units // self.workers) * layer.size // layer.units for layer in layers)
+        rows = sum(_EXCHANGED * chosen.batch_size * self.workers * layer.inputs for layer in layers)
+        return self.architecture.parameters() + rows, values - own
 
     def _held(self, chosen: Options) -> int:
         """Values of other workers: their gradients, or factors of them in the place of dense layers' gradients."""

@@ -10,8 +10,9 @@ import numpy as np
 from contract import wire
 
 from . import checkpoint, datasets, engines, kvstores, memory, models, options, pipeline, schedule, sharding, trial
-from .engines.layout import laid_out
+from .engines.layout import laid_out_for
 from .errors import ProgramError
+from .estimates.traffic import split_layers
 from .kvstores import KVStoreOptions
 from .reporting.epoch import Start
 from .reporting.events import emit
@@ -83,6 +84,7 @@ def _work(chosen: options.Options) -> None:
     plan = pipeline.planned(architecture, chosen, workers)
     if plan:
         plan.shares(shares)
+    split_layers(architecture, chosen, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     memory.check(architecture, dataset, chosen, os.environ)
     engines.require(chosen.engine)
@@ -104,16 +106,8 @@ def _work(chosen: options.Options) -> None:
             chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
         )
     ) as store:
-        buckets = store.buckets(architecture.sizes())
-        if store.by_parts:
-            buckets = architecture.aligned(buckets)
-        factored = store.factored(architecture.dense_layers() if chosen.accumulate == 1 else [])
-        model = engine.build(
-            laid_out(
-                architecture, dataset, begun.arrays, buckets,
-                by_parts=store.by_parts, factored=factored, accumulate=chosen.accumulate,
-            )
-        )  # fmt: skip
+        layout = laid_out_for(store, architecture, dataset, begun.arrays, chosen.accumulate)
+        model = engine.build(layout)
         begun.arrays.clear()  # the model has its own
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
         memory.in_pieces(shares.own, chosen.accumulate)
@@ -127,13 +121,15 @@ def _work(chosen: options.Options) -> None:
             parameters=architecture.parameters(),
             environment=derived,
             replaceable=store.replaceable,
-            factored=[layer.name for layer in factored],
+            factored=[layer.name for bucket in layout.buckets for layer in bucket.layers],
+            split=[own.layer.name for own in layout.plan.slices.values()] if layout.plan else [],
             implementation=store.implementation,
             stage=plan.described(store.rank) if plan else None,
         )
         trainer.run(begun.epoch)
-        if chosen.save_weights and store.rank == 0:
-            trained = model.weights() | model.statistics()
-            np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
-        digest = models.digest_of(model.weight(name) for name in architecture.shapes())
+        with store.shared_values():
+            if chosen.save_weights and store.rank == 0:
+                trained = model.weights() | model.statistics()
+                np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
+            digest = models.digest_of(model.weight(name) for name in architecture.shapes())
         emit(wire.DONE, rank=store.rank, epochs=chosen.epochs, weights_sha256=digest)

@@ -1,7 +1,7 @@
-"""Train a small model for some steps in one process, and write what became of it. Run by a test.
+"""Train a small model for some steps as one worker, and write what became of it. Run by a test.
 
 Takes a JSON object: engine, entry (of models.yaml), steps, seed, buckets, by_parts, accumulate, rate, kvstore and its options,
-and out, the .npz to write.
+sizes (the images of each of several workers; the store then says how arrays lie in memory), and out, the .npz to write.
 """
 
 import json
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
 import numpy as np
 from training import engines
 from training.datasets import Dataset, Split
-from training.engines.layout import laid_out
+from training.engines.layout import laid_out, laid_out_for
 from training.kvstores import KVStoreOptions, registered
 from training.kvstores.registration import Opening
 from training.models.catalogue import architecture
@@ -28,28 +28,35 @@ labels = random.randint(0, 10, 48).astype(np.uint8)
 model = architecture("small", asked["entry"], 10)
 dataset = Dataset(Split(images, labels), Split(images, labels), 64.0, 10)
 arrays = model.first_weights(asked["seed"]) | model.first_statistics()
-buckets = asked.get("buckets") or [1] * len(model.arrays)
-layout = laid_out(
-    model, dataset, arrays, buckets, by_parts=asked.get("by_parts", False), accumulate=asked.get("accumulate", 1)
-)
+sizes = tuple(asked.get("sizes", (BATCH,)))
+pieces = asked.get("accumulate", 1)
 losses = []
 engine = engines.load(asked["engine"])
-opening = Opening(engine, KVStoreOptions(**asked.get("options", {})), BATCH, asked["rate"], finished=0)
+images_each = sum(sizes) // len(sizes)
+opening = Opening(engine, KVStoreOptions(**asked.get("options", {})), images_each, asked["rate"], finished=0)
 with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
+    if "sizes" in asked:
+        layout = laid_out_for(store, model, dataset, arrays, pieces)
+    else:
+        buckets = asked.get("buckets") or [1] * len(model.arrays)
+        layout = laid_out(model, dataset, arrays, buckets, by_parts=asked.get("by_parts", False), accumulate=pieces)
     built = engine.build(layout)
-    store.attach(built, Shares((BATCH,), 0))
+    shares = Shares(sizes, store.rank)
+    store.attach(built, shares)
     built.begin_epoch(asked["seed"])
     score = built.scorer(images[:20], labels[:20])
     steps = asked["steps"]
     order = np.arange(steps * BATCH).reshape(steps, BATCH) % len(images)
+    order = order[:, shares.before : shares.before + shares.own]
     for batch in built.batches(images[order], labels[order]):
         store.announce(asked["rate"])
         losses.append(built.read(built.train(batch, store)))
         store.step(asked["rate"])
     store.settle()
     built.wait()
-    flat = [built.memory(each.value).settled().copy() for each in built.parameters]
-np.savez(
-    asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat),
-    **built.weights(), **built.statistics(),
-)  # fmt: skip
+    flat = [built.memory(each.value).settled().copy().ravel() for each in built.parameters]
+    with store.shared_values():
+        np.savez(
+            asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat),
+            **built.weights(), **built.statistics(),
+        )  # fmt: skip

@@ -139,6 +139,21 @@ MUTATIONS = [
     ),
     *mutations(
         "published numbers",
+        "experiments/training/split/choice.py",
+        "training/test_split_choice.py",
+        ("images * layer.units / workers", "images * layer.units"),
+        ("0.0 if direct and next_too", "0.0 if next_too"),
+        ("if layer.units >= workers", "if layer.units > workers"),
+    ),
+    *mutations(
+        "published numbers",
+        "experiments/training/split/parts.py",
+        "training/test_split_choice.py",
+        ("number in slices or number - 1 in slices", "number in slices"),
+        ("arrays[name][self.first : self.end]", "arrays[name][: self.end]"),
+    ),
+    *mutations(
+        "published numbers",
         "harness/advise/ranking.py",
         "advise/test_advise_ranking.py",
         ("moved.computing * max(rate", "moved.computing * min(rate"),

@@ -225,7 +225,7 @@ class Model(ABC):
 
     @abstractmethod
     def weights(self) -> dict[str, Weights]:
-        """The trained values as they are now, by name, in forward order.
+        """The trained values as they are now, by name, in forward order; of those it does not `hold` its slices.
 
         Returns:
             copies, as `Architecture.shapes` gives, float32, no unit.
@@ -241,6 +241,18 @@ class Model(ABC):
             a copy, as `Architecture.shapes` gives, float32, no unit.
         """
         return self.weights()[name]
+
+    def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+        """Make room for all of the arrays of which the model has slices; until the next call they are what `scorer` scores by
+        and `weights` gives.
+
+        Args:
+            forms: shapes by name; none lets go of the arrays.
+
+        Returns:
+            (size,) float32, no unit, by name: the memory, to be filled.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def statistics(self) -> dict[str, Weights]:

@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..datasets import Dataset
 from ..models import Architecture, DenseLayer, Weights
+from ..split.parts import Plan
+
+if TYPE_CHECKING:
+    from ..kvstores.base import KVStore
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ class Layout:
     """Whether each bucket's layers are to be a part of their own in `Model.train`, where the engine can."""
     accumulate: int = 1
     """In how many equal pieces a batch is computed, one after the other, the gradients added up."""
+    plan: Plan | None = None
+    """The parts of `Model.train`, where workers compute slices of some for each other; buckets that are summed come
+    first, then one for each slice."""
 
 
 def laid_out(
@@ -123,6 +131,37 @@ def laid_out(
     buckets = [_bucket({name: arrays[name] for name in islice(names, count)}, factored) for count in counts]
     statistics = {array.name: arrays[array.name] for array in architecture.statistics}
     return Layout(architecture, dataset, buckets, statistics, by_parts, accumulate)
+
+
+def laid_out_for(
+    store: KVStore, architecture: Architecture, dataset: Dataset, arrays: Mapping[str, Weights], accumulate: int
+) -> Layout:
+    """The layout that a store asks for; all workers ask theirs at the same time.
+
+    Args:
+        store: asked for its plan, or else for its buckets.
+        architecture: what of.
+        dataset: for which images.
+        arrays: trained values and statistics by name: as `Architecture.shapes` gives, float32, no unit.
+        accumulate: see `Layout`.
+    """
+    if plan := store.planned(architecture, arrays):
+        return _in_parts(architecture, dataset, arrays, plan)
+    buckets = store.buckets(architecture.sizes())
+    if store.by_parts:
+        buckets = architecture.aligned(buckets)
+    factored = store.factored(architecture.dense_layers() if accumulate == 1 else [])
+    return laid_out(
+        architecture, dataset, arrays, buckets, by_parts=store.by_parts, factored=factored, accumulate=accumulate
+    )
+
+
+def _in_parts(architecture: Architecture, dataset: Dataset, arrays: Mapping[str, Weights], plan: Plan) -> Layout:
+    """With the worker's slices of the arrays."""
+    buckets = [Bucket({name: arrays[name] for name in names}) for names in plan.summed]
+    buckets += [Bucket(own.of(arrays)) for own in plan.slices.values()]
+    statistics = {array.name: arrays[array.name] for array in architecture.statistics}
+    return Layout(architecture, dataset, buckets, statistics, by_parts=True, plan=plan)
 
 
 def _bucket(members: Mapping[str, Weights], factored: Sequence[DenseLayer]) -> Bucket:

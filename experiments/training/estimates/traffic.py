@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ..pipeline.plan import slowness
 from ..rules import RULES, Rule, cadence_of
 from ..rules.average import Average
 from ..rules.sgd import Sgd
+from ..split import SPLIT, choice
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -65,6 +67,9 @@ def traffic(
         return ALONE
     if chosen.kvstore == _NONE:
         return APART
+    layers = split_layers(architecture, chosen, workers)
+    if layers:
+        return _with_slices(architecture, layers, workers, chosen.batch_size * workers, steps)
     if chosen.kvstore == _ALLREDUCE:
         return _among_workers(architecture, chosen, workers, steps)
     if chosen.kvstore in (_SYNCHRONOUS, _ASYNCHRONOUS) and chosen.rule is None:
@@ -91,12 +96,20 @@ def _through_stages(plan: Plan, batch: int, steps: int) -> Traffic:
     )
 
 
+def split_layers(architecture: Architecture, chosen: Options, workers: int) -> list[DenseLayer]:
+    """The dense layers whose outputs the workers share. Raises ProgramError where none can be, or is worth it."""
+    if chosen.own.get("strategy") != SPLIT:
+        return []
+    return choice.chosen(architecture, workers, chosen.batch_size * workers, str(chosen.own["split_layers"]))
+
+
 def factored(architecture: Architecture, chosen: Options, workers: int) -> list[DenseLayer]:
     """The dense layers whose gradients travel as factors. Raises ProgramError where the parameters contradict each other."""
     how = str(chosen.own.get("dense_gradients") or dense.AUTO)
     if how == dense.AUTO and chosen.engine == _TORCH and chosen.rule is None:
         how = dense.SUM  # by DistributedDataParallel
     sums = chosen.kvstore == _ALLREDUCE and chosen.accumulate == 1 and chosen.wire == FLOAT32
+    sums = sums and chosen.own.get("strategy") != SPLIT
     if not sums or not cadence_of(chosen.own, chosen.synchronise_every).always or _rule(chosen).offer is not Sgd.offer:
         return []
     return dense.chosen(architecture.dense_layers(), workers, chosen.batch_size * workers, how)
@@ -119,6 +132,16 @@ def _among_workers(architecture: Architecture, chosen: Options, workers: int, st
     return Traffic(
         cadence.meetings(steps, chosen.epochs), sent, sent, hides=cadence.always, exact=exact, one_model=True
     )
+
+
+def _with_slices(
+    architecture: Architecture, layers: Sequence[DenseLayer], workers: int, images: int, steps: int
+) -> Traffic:
+    """Sums of what is not split; of what is, inputs, outputs and their gradients, for which everybody waits."""
+    summed = architecture.parameters() - sum(layer.size for layer in layers)
+    sent = dense.shard_bytes(summed, workers)
+    sent += choice.split_bytes(architecture, {layer.name for layer in layers}, workers, images)
+    return Traffic(float(steps), sent, sent, hides=False, exact=True, one_model=True)
 
 
 def _over_servers(architecture: Architecture, chosen: Options, workers: int, servers: int, steps: int) -> Traffic:

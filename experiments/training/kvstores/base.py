@@ -35,9 +35,10 @@ from ..reporting.phases import Phases
 from ..sharding import Shares
 
 if TYPE_CHECKING:
-    from ..engines.base import Model
-    from ..models import DenseLayer
+    from ..engines.base import Floats, Model
+    from ..models import Architecture, DenseLayer, Weights
     from ..pipeline.passes import Passes
+    from ..split.parts import Plan
 
 STALL_SECONDS = 300.0
 """How long a worker waits for another in which nothing moves. Where a launcher watches, it has a limit of its own."""
@@ -90,6 +91,38 @@ class KVStore(ABC):
         `layers` are all that the model has, in forward order. All workers ask at the same time.
         """
         return ()
+
+    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights]) -> Plan | None:
+        """Say how the model is cut, where workers compute slices of layers for each other; None where each computes all of it.
+
+        Where there is a plan, its parts are those of the model, and neither `buckets` nor `factored` is asked. All workers ask
+        at the same time.
+
+        Args:
+            architecture: the model.
+            arrays: its first values by name, as `Architecture.shapes` gives, float32, no unit.
+        """
+        return None
+
+    def cross(self, number: int, made: Floats, into: Floats) -> None:
+        """Hand over what was made before a part that begins with an exchange; on return there is what it takes.
+
+        Args:
+            number: the part's.
+            made: (rows, columns) float32, no unit, as `Plan.forms` says.
+            into: (rows, columns) float32, no unit, the same.
+        """
+        raise NotImplementedError
+
+    def cross_back(self, number: int, gradient: Floats, into: Floats) -> None:
+        """Hand over the gradient of what such a part took; on return there is that of what was made before it.
+
+        Args:
+            number: the part's.
+            gradient: (rows, columns) float32, no unit, as `into` of `cross`.
+            into: (rows, columns) float32, no unit, as `made` of `cross`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def attach(self, model: Model, shares: Shares) -> None:

@@ -30,6 +30,11 @@ class DenseLayer:
         """Trained values."""
         return self.inputs * self.units + self.units * (len(self.arrays) - 1)
 
+    @property
+    def forms(self) -> dict[str, Shape]:
+        """Its arrays' shapes by name."""
+        return dict(zip(self.arrays, ((self.units, self.inputs), (self.units,)), strict=False))
+
 
 @dataclass(frozen=True)
 class PlacedLayer:

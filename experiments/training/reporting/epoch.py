@@ -40,13 +40,15 @@ class Start:
         environment: Mapping[str, str] | None = None,
         replaceable: bool = False,
         factored: Sequence[str] = (),
+        split: Sequence[str] = (),
         implementation: str = "",
         stage: Mapping[str, object] | None = None,
     ) -> None:
         """Say that this worker is about to train, with what the program itself set in its `environment`.
 
         `replaceable` is whether another worker could take its place, `factored` are the dense layers whose gradients travel
-        as their factors, `implementation` is whose parameter servers serve, `stage` is the worker's place in a pipeline.
+        as their factors, `split` those whose outputs the workers share, `implementation` is whose parameter servers serve,
+        `stage` is the worker's place in a pipeline.
         """
         emit(
             wire.READY,
@@ -57,6 +59,7 @@ class Start:
             environment=dict(environment or {}),
             replaceable=replaceable,
             **({"factored": list(factored)} if factored else {}),
+            **({"split": list(split)} if split else {}),
             **({"kvstore_implementation": implementation} if implementation else {}),
             **({"stage": dict(stage)} if stage else {}),
             import_seconds=self._before + self._imported - self._loaded,

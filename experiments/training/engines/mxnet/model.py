@@ -21,6 +21,7 @@ from ...reporting.phases import BACKWARD, DATA, FORWARD
 from ..base import Array, Batch, Floats, Model, Parameter
 from ..layout import Bucket, Layout
 from .graph import IMAGES, LABEL, Graph, Part
+from .joint import Joint
 from .memory import MxnetMemory
 from .stage import MxnetStage
 from .symbols import Translator, scored
@@ -48,12 +49,15 @@ class MxnetModel(Model):
                 del self._gradients[name]  # so that backward does not compute them
         self._update = Update(self.parameters)
         self._draws = any(isinstance(layer, Dropout) for layer in architecture.every_layer())
+        plan = layout.plan
+        slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
         self._architecture = architecture
-        self._translator = Translator(architecture, layout.dataset, [layer.name for layer in factored])
-        self._validate = self._scoring()
-        whole = [len(architecture.arrays)]
-        counts = [len(bucket.members) for bucket in layout.buckets] if layout.by_parts else whole
-        self._parts = self._training(counts)
+        self._translator = Translator(architecture, layout.dataset, [layer.name for layer in factored], slices)
+        self._whole: dict[str, Array] = {}
+        self._scores = self._scoring()
+        self._validate = self._scorer()
+        self._joints = {number: Joint(plan, number, self.memory) for number in plan.crossings} if plan else {}
+        self._parts = self._training(_parts_of(layout))
         self._memories: dict[int, MxnetMemory] = {}
         self._head = mx.nd.ones((2,))
 
@@ -92,6 +96,8 @@ class MxnetModel(Model):
         for number, part in enumerate(self._parts):
             if not piece:
                 store.before_part(number)
+            if number in self._joints:
+                flow = self._joints[number].forth(flow, len(labels), store)
             part.take(flow, labels, first=not number)
             phases.compute(DATA)
             flow = part.forward()
@@ -110,6 +116,8 @@ class MxnetModel(Model):
         for number in reversed(range(len(self._parts))):
             head = self._parts[number].backward(head)
             store.phases.compute(BACKWARD)
+            if number in self._joints:
+                head = self._joints[number].back(head, store)
             if last and self._in_turns:
                 store.after_part(number)
         # An engine with threads has all of it to do while the store sends what is ready.
@@ -151,12 +159,12 @@ class MxnetModel(Model):
 
     def stage(self, layers: Sequence[PlacedLayer], slots: int, images: int) -> MxnetStage:
         """Executors of their own, a slot each; those of the whole model are bound when they are first used."""
-        symbol = self._symbol(layers, self._translator.apart(layers))
+        first, last = (layers[at] is self._architecture.placed[at] for at in (0, -1))
+        symbol = self._symbol(layers, self._translator.apart(layers), last=last)
         own = {array.name for layer in layers for array in layer.arrays()}
         arrays = self._values, self._gradients, self._statistics
         parts = [Part(symbol, *arrays, {}, adds=True) for _ in range(slots)]
         gradients = [each.gradient for each in self.parameters if own.intersection(each.name.split("+"))]
-        first, last = (layers[at] is self._architecture.placed[at] for at in (0, -1))
         shapes = [(images, *shape) for shape in (layers[0].before, layers[-1].after)]
         return MxnetStage(parts, gradients, None if first else shapes[0], None if last else shapes[1], self.memory)
 
@@ -174,7 +182,14 @@ class MxnetModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        return self._values[name].asnumpy()  # type: ignore[no-any-return]
+        found: Weights = (self._whole if name in self._whole else self._values)[name].asnumpy()
+        return found
+
+    def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+        """Arrays of MXNet's, and another graph: the old one would keep the old arrays."""
+        self._whole = {name: mx.nd.empty(form) for name, form in forms.items()}
+        self._validate = self._scorer()
+        return {name: self.memory(array).settled() for name, array in self._whole.items()}
 
     def statistics(self) -> dict[str, Weights]:
         """The statistics as they are now."""
@@ -199,26 +214,33 @@ class MxnetModel(Model):
         for name, first in bucket.members.items():
             self._values[name][:] = first
 
-    def _scoring(self) -> Graph:
+    def _scoring(self) -> Array:
         logits = self._translator.through(self._architecture.placed, mx.sym.var(IMAGES), training=False)
         scores = scored(logits, mx.sym.var(LABEL))
-        return Graph(mx.sym.stack(scores.image_losses, scores.correct), {**self._values, **self._statistics})
+        return mx.sym.stack(scores.image_losses, scores.correct)
 
-    def _symbol(self, layers: Sequence[PlacedLayer], translator: Translator) -> Array:
+    def _scorer(self) -> Graph:
+        return Graph(self._scores, {**self._values, **self._whole, **self._statistics})
+
+    def _symbol(
+        self, layers: Sequence[PlacedLayer], translator: Translator, *, last: bool, flat: bool = False
+    ) -> Array:
         """Of layers in training; the model's last ones go on to the loss."""
         symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
-        if layers[-1] is not self._architecture.placed[-1]:
+        if flat:
+            symbol = mx.sym.Flatten(symbol)
+        if not last:
             return symbol
         scores = scored(symbol, mx.sym.var(LABEL))
         return mx.sym.concat(scores.loss, mx.sym.sum(scores.correct, keepdims=True), dim=0)
 
-    def _training(self, counts: Sequence[int]) -> list[Part]:
-        """A part for so many arrays each."""
+    def _training(self, layers_of: Sequence[Sequence[PlacedLayer]]) -> list[Part]:
+        """A part for some layers each."""
         architecture, translator = self._architecture, self._translator
         parts: list[Part] = []
-        for layers in architecture.parts(counts):
+        for number, layers in enumerate(layers_of, 1):
             translator.inputs = {}
-            symbol = self._symbol(layers, translator)
+            symbol = self._symbol(layers, translator, last=number == len(layers_of), flat=number in self._joints)
             units = {layer.name: layer.units for layer in architecture.dense_layers()}
             factored = {name: units[name] for name in translator.inputs}
             if factored:
@@ -226,6 +248,14 @@ class MxnetModel(Model):
             adds = self._accumulate > 1
             parts.append(Part(symbol, self._values, self._gradients, self._statistics, factored, adds=adds))
         return parts
+
+
+def _parts_of(layout: Layout) -> Sequence[Sequence[PlacedLayer]]:
+    """The layers of every part."""
+    if layout.plan:
+        return [part.layers for part in layout.plan.parts]
+    counts = [len(bucket.members) for bucket in layout.buckets]
+    return layout.architecture.parts(counts if layout.by_parts else [sum(counts)])
 
 
 def _batched(array: npt.NDArray[Any], size: int) -> list[Array]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import mxnet as mx
 
@@ -58,9 +59,17 @@ class Translator:
     padded images, with less to move.
     """
 
-    def __init__(self, architecture: Architecture, dataset: Dataset, factored: Collection[str] = ()) -> None:
-        """`factored` are names of dense layers whose `inputs` and errors are wanted."""
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        factored: Collection[str] = (),
+        slices: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`factored` are names of dense layers whose `inputs` and errors are wanted, `slices` the outputs of those that are
+        split, by name: training computes only these."""
         self._factored = factored
+        self._slices = slices
         self.inputs: dict[str, Array] = {}
         """Symbols of what comes to factored layers, once `through` has met them in training."""
         self._first = architecture.placed[0]
@@ -101,7 +110,8 @@ class Translator:
             case layers.Pooling() as layer:
                 return self._pooling(layer, symbol)
             case layers.Dense(units, bias):
-                score = mx.sym.FullyConnected(symbol, name=placed.name, num_hidden=units, no_bias=not bias)
+                computed = self._slices.get(placed.name, units) if training else units
+                score = mx.sym.FullyConnected(symbol, name=placed.name, num_hidden=computed, no_bias=not bias)
                 return self._with_factors(placed.name, symbol, score) if training else score
             case layers.Activation(kind):
                 return mx.sym.clip(symbol, 0, 6) if kind == "relu6" else mx.sym.Activation(symbol, act_type=kind)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.descent import OPTIONS as STEP_OPTIONS
+from ...split import SPLIT
 from ..base import KVStore
 from ..registration import BFLOAT16, FLOAT32, Opening, Registration
 
 
 def _open(opening: Opening) -> KVStore:
+    if opening.options.own.get("strategy") == SPLIT:
+        from ...split.store import SplitKVStore
+
+        return SplitKVStore(opening)
     from .kvstore import AllreduceKVStore
 
     return AllreduceKVStore(opening)
@@ -18,5 +23,5 @@ KVSTORE = Registration(
     "allreduce",
     _open,
     wires=(FLOAT32, BFLOAT16),
-    options=("rule", "dense_gradients", "sign_messages", *CADENCE_OPTIONS, *STEP_OPTIONS),
+    options=("rule", "strategy", "dense_gradients", "sign_messages", *CADENCE_OPTIONS, *STEP_OPTIONS),
 )

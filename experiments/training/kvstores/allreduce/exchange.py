@@ -140,3 +140,13 @@ def as_bytes(values: Flat) -> memoryview:
         values: (n,) of any dtype, in any units.
     """
     return values.view(np.uint8).data
+
+
+def unlike(links: Links, found: bytes) -> list[int]:
+    """The workers that found another digest than this one; all ask at the same time."""
+    digest: npt.NDArray[np.uint8] = np.frombuffer(found, np.uint8)
+    seen = Exchange(links, 0, digest.size * links.workers, np.uint8)
+    mine = np.zeros(digest.size * links.workers, np.uint8)
+    mine[links.rank * digest.size : (links.rank + 1) * digest.size] = digest
+    table = seen.sum(mine).reshape(links.workers, digest.size)
+    return [rank for rank in range(links.workers) if (table[rank] != digest).any()]

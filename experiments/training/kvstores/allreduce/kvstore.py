@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...engines.base import Model
+from ...engines.base import Model, Parameter
 from ...errors import ProgramError
 from ...models import DenseLayer
 from ...reporting.meters import Vector
@@ -38,7 +38,7 @@ from ...trial import Seat
 from ..base import KVStore
 from ..registration import FLOAT32, Opening
 from .dense import AUTO, FACTORS, SUM, chosen, product_digest
-from .exchange import Exchange
+from .exchange import Exchange, unlike
 from .factors import Factors
 from .links import Links
 from .part import Part, Step
@@ -60,6 +60,8 @@ class AllreduceKVStore(KVStore):
 
     name = "allreduce"
     by_parts = True
+    first_channel = 0
+    """Of the sums; those before it are a strategy's."""
 
     def __init__(self, opening: Opening) -> None:
         options = opening.options
@@ -76,7 +78,7 @@ class AllreduceKVStore(KVStore):
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
         self._images = opening.batch_size
         self.phases = Phases(in_turns=opening.engine.in_turns())
-        channels = _PARTS + (self._dense != SUM)
+        channels = self.first_channel + _PARTS + (self._dense != SUM)
         seat = replace(Seat.from_environment(), signed=bool(options.own.get("sign_messages")))
         self._links = Links(seat, channels, phases=self.phases)
         self.rank = self._links.rank
@@ -134,10 +136,11 @@ class AllreduceKVStore(KVStore):
         found = chosen(layers, self.workers, images, self._dense)
         if self._dense == SUM:
             return found
-        unlike = _unlike(self._links, product_digest(found, images))
-        if not unlike:
+        differing = unlike(self._links, product_digest(found, images))
+        if not differing:
             return found
-        others = f"workers {', '.join(map(str, unlike))} multiply other matrices than worker {self.rank}, or round differently"
+        names = ", ".join(map(str, differing))
+        others = f"workers {names} multiply other matrices than worker {self.rank}, or round differently"
         if self._dense == FACTORS:
             raise ProgramError(others, "use --dense-gradients auto or sum, or workers of one kind with one runtime")
         print(f"gradients of dense layers travel as sums: {others}", file=sys.stderr)
@@ -145,10 +148,11 @@ class AllreduceKVStore(KVStore):
 
     def attach(self, model: Model, shares: Shares) -> None:
         """Make sure that all workers train one model in one way, and take worker 0's values."""
-        memories = [(model.memory(each.value), model.memory(each.gradient)) for each in model.parameters]
+        buffers = self._summed(model)
+        memories = [(model.memory(each.value), model.memory(each.gradient)) for each in buffers]
         layout = [
             (each.name, values.settled().size, sum(one.layer.size for one in each.factored))
-            for each, (values, _) in zip(model.parameters, memories, strict=True)
+            for each, (values, _) in zip(buffers, memories, strict=True)
         ]
         agree(self._links, repr((self._setting, shares.sizes, layout)))
         places = places_in(model)
@@ -161,10 +165,16 @@ class AllreduceKVStore(KVStore):
         summed = {name: size - factored for name, size, factored in layout}
         self._parts = [
             Part(*memory, rule(size, places[name]), self._links, channel, self._wire, size, apart=self._apart)
-            for channel, (memory, (name, size)) in enumerate(zip(memories, summed.items(), strict=True))
+            for channel, (memory, (name, size)) in enumerate(
+                zip(memories, summed.items(), strict=True), self.first_channel
+            )
         ]
         if any(parameter.factored for parameter in model.parameters):
             self._factors = Factors(self._links, _FACTORS, model, shares, rule)
+
+    def _summed(self, model: Model) -> Sequence[Parameter]:
+        """The buffers whose gradients are added up, or travel as factors."""
+        return model.parameters
 
     def announce(self, learning_rate: float) -> None:
         """Begin a step."""
@@ -175,6 +185,9 @@ class AllreduceKVStore(KVStore):
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
+        self._arrive(number)
+
+    def _arrive(self, number: int) -> None:
         if self._factors:
             self._factors.arrive(number)
         self._parts[number].arrive()
@@ -246,7 +259,7 @@ class AllreduceKVStore(KVStore):
         if self.shared:
             return {}
         found = {f"{number}": part.centre.save() for number, part in enumerate(self._parts)}
-        found |= {layer: state.save() for layer, state in self._factor_states().items()}
+        found |= {layer: state.save() for layer, state in self._layer_states().items()}
         arrays = {f"{where}/{name}": array for where, each in found.items() for name, array in each.items()}
         return {**arrays, _CADENCE: self._cadence.save()}
 
@@ -256,10 +269,11 @@ class AllreduceKVStore(KVStore):
             self._cadence.restore(state[_CADENCE])
         for number, part in enumerate(self._parts):
             part.centre.restore(_below(f"{number}/", state))
-        for layer, kept in self._factor_states().items():
+        for layer, kept in self._layer_states().items():
             kept.restore(_below(f"{layer}/", state))
 
-    def _factor_states(self) -> dict[str, State]:
+    def _layer_states(self) -> dict[str, State]:
+        """Of layers that have their own way, by the layer's name."""
         return self._factors.states() if self._factors else {}
 
     def reduce(self, values: Vector) -> Vector:
@@ -280,19 +294,9 @@ def _below(first: str, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.N
 
 def agree(links: Links, layout: str) -> None:
     """Raise ProgramError where another worker's model is laid out otherwise: the sums would be of unlike things."""
-    unlike = _unlike(links, hashlib.sha256(layout.encode()).digest())
-    if unlike:
+    others = unlike(links, hashlib.sha256(layout.encode()).digest())
+    if others:
         raise ProgramError(
-            f"workers {', '.join(map(str, unlike))} train another model than worker {links.rank}",
+            f"workers {', '.join(map(str, others))} train another model than worker {links.rank}",
             "give all workers of a trial the same program and options",
         )
-
-
-def _unlike(links: Links, found: bytes) -> list[int]:
-    """The workers that found another digest than this one."""
-    digest: npt.NDArray[np.uint8] = np.frombuffer(found, np.uint8)
-    seen = Exchange(links, 0, digest.size * links.workers, np.uint8)
-    mine = np.zeros(digest.size * links.workers, np.uint8)
-    mine[links.rank * digest.size : (links.rank + 1) * digest.size] = digest
-    table = seen.sum(mine).reshape(links.workers, digest.size)
-    return [rank for rank in range(links.workers) if (table[rank] != digest).any()]

@@ -1,0 +1,166 @@
+"""The allreduce store with dense layers split over the workers: their slices stay where they are, the rest is summed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..engines.base import Floats, Memory, Model, Parameter
+from ..errors import ProgramError
+from ..kvstores.allreduce.dense import SUM
+from ..kvstores.allreduce.exchange import unlike
+from ..kvstores.allreduce.kvstore import AllreduceKVStore
+from ..kvstores.allreduce.shards import split
+from ..kvstores.registration import FLOAT32, Opening
+from ..models import Architecture, Weights
+from ..reporting.phases import BACKWARD, PULL, UPDATE
+from ..rules.common import Descent, State
+from ..rules.sgd import Sgd
+from ..sharding import Shares
+from .choice import AUTO, chosen
+from .crossings import Crossing, Swap, columns_of, crossing
+from .parts import Plan, Slice, planned
+
+_CROSSINGS = 0
+"""Their channel: whoever waits for them computes nothing meanwhile, so they overtake sums."""
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """A slice of this worker's."""
+
+    slice: Slice
+    values: Memory
+    gradients: Memory
+    state: State
+    descent: Descent
+
+
+class SplitKVStore(AllreduceKVStore):
+    """All workers are peers. A worker steps on its slices by itself: nobody else has their gradients."""
+
+    name = "allreduce"
+    first_channel = 1
+
+    def __init__(self, opening: Opening) -> None:
+        super().__init__(opening)
+        self._how = str(opening.options.own.get("split_layers") or AUTO)
+        self._plan: Plan | None = None
+        self._crossings: dict[int, Crossing] = {}
+        self._owned: dict[int, _Owned] = {}
+        self._whole = False
+
+    def _check(self) -> None:
+        """Raise ProgramError where what is asked for is other mathematics than plain sums in every step."""
+        super()._check()
+        if self._rule is not Sgd or self._wire != FLOAT32 or not self._cadence.always:
+            raise ProgramError(
+                "split layers are for every step's exact sum of gradients",
+                "use --strategy data, or --rule sgd with --wire float32, and have the workers meet in every step",
+            )
+
+    def _dense_gradients(self, asked: str, opening: Opening) -> str:
+        """Layers that are not split have sums."""
+        return SUM
+
+    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights]) -> Plan | None:
+        """Cut the model, and make sure that all workers cut the same values."""
+        images = self._images * self.workers
+        layers = chosen(architecture, self.workers, images, self._how)
+        if not layers:
+            return None
+        own = [columns_of(layer.units, self.workers)[self.rank] for layer in layers]
+        slices = [Slice(layer, part.start, part.stop, images) for layer, part in zip(layers, own, strict=True)]
+        digest = hashlib.sha256(repr(layers).encode())
+        for layer in layers:
+            for name in layer.arrays:
+                digest.update(arrays[name].data)
+        if others := unlike(self._links, digest.digest()):
+            raise ProgramError(
+                f"workers {', '.join(map(str, others))} begin with other values than worker {self.rank}",
+                "give all workers of a trial the same program, options and checkpoint",
+            )
+        self._plan = planned(architecture, slices, split)
+        return self._plan
+
+    def _summed(self, model: Model) -> Sequence[Parameter]:
+        """All but the slices."""
+        return model.parameters[: len(self._plan.summed)] if self._plan else super()._summed(model)
+
+    def attach(self, model: Model, shares: Shares) -> None:
+        """As without slices, which each worker keeps as they are."""
+        super().attach(model, shares)
+        if self._plan is None:
+            return
+        self._model, self._shares = model, shares
+        self._swap = Swap(self._links, _CROSSINGS)
+        slices = self._plan.slices
+        for number in self._plan.crossings:
+            self._crossings[number] = crossing(slices.get(number - 1), slices.get(number), self._swap, shares)
+        buffers = model.parameters[len(self._plan.summed) :]
+        for (number, own), buffer in zip(slices.items(), buffers, strict=True):
+            state, memories = State(), (model.memory(buffer.value), model.memory(buffer.gradient))
+            self._owned[number] = _Owned(own, *memories, state, Descent(self._method, state))
+
+    def announce(self, learning_rate: float) -> None:
+        """Begin a step; whole arrays are out of date after it."""
+        if self._whole:
+            self._model.hold({})
+            self._whole = False
+        super().announce(learning_rate)
+
+    def before_part(self, number: int) -> None:
+        """Wait for the new values of sums whose first layers are the part's."""
+        for buffer in self._plan.beginning(number) if self._plan else [number]:
+            super().before_part(buffer)
+
+    def cross(self, number: int, made: Floats, into: Floats) -> None:
+        """Exchange, forwards."""
+        self._crossings[number].forth(made, into)
+        self.phases.lap(PULL)
+
+    def cross_back(self, number: int, gradient: Floats, into: Floats) -> None:
+        """Exchange, backwards."""
+        self._crossings[number].back(gradient, into)
+        self.phases.lap(PULL)
+
+    def after_part(self, number: int) -> None:
+        """Step on the part's slice, or send the sums that are complete."""
+        for buffer in self._plan.beginning(number) if self._plan else [number]:
+            super().after_part(buffer)
+        if own := self._owned.get(number):
+            gradients, values = own.gradients.settled(), own.values.settled()
+            self.phases.compute(BACKWARD)
+            own.descent(values, gradients, self._step.learning_rate, self._shares.total)
+            self.phases.lap(UPDATE)
+
+    @contextmanager
+    def shared_values(self) -> Iterator[None]:
+        """While it lasts, the model has all of every array."""
+        with super().shared_values():
+            if self._owned and not self._whole:
+                self._put_together()
+                self._whole = True
+            yield
+
+    def _put_together(self) -> None:
+        """Everybody's slices to everybody."""
+        whole = self._model.hold(
+            {name: form for own in self._owned.values() for name, form in own.slice.layer.forms.items()}
+        )
+        for own in self._owned.values():
+            values = own.values.settled()
+            start = 0
+            for name in own.slice.layer.arrays:
+                rows = whole[name].reshape(own.slice.layer.units, -1)
+                mine = rows[own.slice.first : own.slice.end]
+                mine[:] = values[start : start + mine.size].reshape(mine.shape)
+                start += mine.size
+                parts = [rows[part] for part in columns_of(own.slice.layer.units, self.workers)]
+                self._swap([mine] * self.workers, parts)
+
+    def _layer_states(self) -> dict[str, State]:
+        """Of the own slices, too."""
+        return {own.slice.layer.name: own.state for own in self._owned.values()}
