@@ -78,8 +78,7 @@ class PipelineKVStore(KVStore):
         if self._part:
             self._part.begin()
             self._part.depart(step)
-            self._part.update(step)
-            self._part.arrive()
+            self._part.settle()
         else:  # a part would keep copies for others
             values, gradients = (memory.settled() for memory in self._own)
             self._rule.meet(learning_rate)
