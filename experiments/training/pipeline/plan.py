@@ -8,12 +8,8 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from ..errors import ProgramError
-from ..kvstores.allreduce.dense import FACTORS
-from ..kvstores.registration import FLOAT32
 from ..models import Architecture
 from ..models.architecture import PlacedLayer
-from ..rules import cadence_of
-from ..rules.sgd import Sgd
 from ..sharding import Shares
 from .cut import blocks, cut, layer_cost
 from .schedule import under_way
@@ -114,19 +110,13 @@ def _layers(architecture: Architecture, stages: int) -> tuple[tuple[PlacedLayer,
 
 
 def _check_options(chosen: Options) -> None:
-    """A pipeline has the sum of all gradients in every step, and steps of its own."""
-    own = chosen.own
-    wrong = {
-        "--accumulate": (chosen.accumulate > 1, "use --micro-batches, which cuts the batch too"),
-        "--rule": (chosen.rule not in (None, Sgd.name), f"use --rule {Sgd.name}"),
-        "cadence": (not cadence_of(own, chosen.synchronise_every).always, "have the workers meet in every step"),
-        "--dense-gradients": (own.get("dense_gradients") == FACTORS, "use --dense-gradients auto"),
-        "--wire": (chosen.wire != FLOAT32, f"use --wire {FLOAT32}"),
-        "--lars": (bool(own.get("lars")), "leave --lars out"),
-    }
-    for option, (found, remedy) in wrong.items():
-        if found:
-            raise ProgramError(f"a pipeline cannot have this {option}", f"{remedy}, or use {_DATA}")
+    """A pipeline has micro-batches of its own, and steps on a stage's buffer. (The program's description refuses the rest.)"""
+    if chosen.accumulate > 1:
+        raise ProgramError(
+            "a pipeline cannot have --accumulate", f"use --micro-batches, which cuts the batch too, or {_DATA}"
+        )
+    if chosen.own.get("lars"):
+        raise ProgramError("a pipeline cannot have --lars", f"leave --lars out, or use {_DATA}")
 
 
 def _check_stages(architecture: Architecture, stages: int, workers: int) -> None:
