@@ -64,7 +64,7 @@ def steady_step_seconds(trials: pd.DataFrame) -> pd.Series:
         trials: frame with columns `global_batch` (float64, images) and `images_per_second` (float64, images/s), a row a trial.
 
     Returns:
-        Series of float64 by the frame's index (s), NaN where it is not known.
+        Series of float64 (s), one by trial, with the index of `trials`; NaN where it is not known.
     """
     seconds: pd.Series = trials["global_batch"] / trials["images_per_second"]
     return seconds.where(trials["images_per_second"] > 0)
