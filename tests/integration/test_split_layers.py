@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -265,9 +264,10 @@ def test_a_sweep_over_both_strategies_on_local_nodes(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "results" / "quickstart" / "latest"
-    rows = list(csv.DictReader((run / "epochs.csv").read_text(encoding="utf-8").splitlines()))
-    sent = {row["strategy"]: int(row["bytes_sent"]) for row in rows if row["nodes"] == "2"}
-    assert sent["split"] < sent["data"] / 2
+    said = [[json.loads(line) for line in path.open()] for path in run.glob("trials/n02*/events.jsonl")]
+    split = [{tuple(event.get("split", ())) for event in each if event["event"] == wire.READY} for each in said]
+    assert sorted(map(sorted, split)) == [[()], [("dense1",)]]
+    assert [len({event["weights_sha256"] for event in each if event["event"] == wire.DONE}) for each in said] == [1, 1]
     refused = harness(tmp_path, "plan", quickstart, "-n", "2", "--set", "strategy=split", "--set", "rule=average")
     assert refused.returncode == 2
     assert "strategy=data" in refused.stdout + refused.stderr
