@@ -72,9 +72,9 @@ class RunReader:
                 self._courses.clear()
             elif row.get("trial"):
                 self._courses.setdefault(str(row["trial"]), Course()).add(row)
-        followers: tuple[tuple[str, Health | Power], ...] = (("telemetry", self._health), ("power", self._power))
-        for name, samples in followers:
-            for row in self._tables[name].read():
+        sampled = ((self._tables["telemetry"], self._health), (self._tables["power"], self._power))
+        for table, samples in sampled:
+            for row in table.read():
                 if row is None:
                     samples.clear()
                 else:

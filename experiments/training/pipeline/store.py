@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engines.base import Model
-from ..kvstores.allreduce.exchange import Exchange, as_bytes
-from ..kvstores.allreduce.kvstore import agree
+from ..kvstores.allreduce.exchange import Exchange, agree, as_bytes
 from ..kvstores.allreduce.links import Links
 from ..kvstores.allreduce.part import Part, Step
 from ..kvstores.base import KVStore

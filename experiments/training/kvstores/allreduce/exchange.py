@@ -7,12 +7,14 @@ buffer's bytes leave and reach each worker, which is the least an all-reduce can
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import ProgramError
 from ...reporting.phases import PULL, PUSH
 from .links import Links
 from .shards import bounds, peers
@@ -150,3 +152,13 @@ def unlike(links: Links, found: bytes) -> list[int]:
     mine[links.rank * digest.size : (links.rank + 1) * digest.size] = digest
     table = seen.sum(mine).reshape(links.workers, digest.size)
     return [rank for rank in range(links.workers) if (table[rank] != digest).any()]
+
+
+def agree(links: Links, layout: str) -> None:
+    """Raise ProgramError where another worker's model is laid out otherwise: the sums would be of unlike things."""
+    others = unlike(links, hashlib.sha256(layout.encode()).digest())
+    if others:
+        raise ProgramError(
+            f"workers {', '.join(map(str, others))} train another model than worker {links.rank}",
+            "give all workers of a trial the same program and options",
+        )

@@ -13,7 +13,6 @@ A dense layer's gradient travels as its factors where that is fewer bytes (`dens
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from ...trial import Seat
 from ..base import KVStore
 from ..registration import FLOAT32, Opening
 from .dense import AUTO, FACTORS, SUM, chosen, product_digest
-from .exchange import Exchange, unlike
+from .exchange import Exchange, agree, unlike
 from .factors import Factors
 from .links import Links
 from .part import Part, Step
@@ -290,13 +289,3 @@ class AllreduceKVStore(KVStore):
 def _below(first: str, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """The arrays whose names begin so, without that beginning."""
     return {name.removeprefix(first): array for name, array in state.items() if name.startswith(first)}
-
-
-def agree(links: Links, layout: str) -> None:
-    """Raise ProgramError where another worker's model is laid out otherwise: the sums would be of unlike things."""
-    others = unlike(links, hashlib.sha256(layout.encode()).digest())
-    if others:
-        raise ProgramError(
-            f"workers {', '.join(map(str, others))} train another model than worker {links.rank}",
-            "give all workers of a trial the same program and options",
-        )
