@@ -266,7 +266,7 @@ def test_a_sweep_over_both_strategies_on_local_nodes(tmp_path: Path) -> None:
     run = tmp_path / "results" / "quickstart" / "latest"
     said = [[json.loads(line) for line in path.open()] for path in run.glob("trials/n02*/events.jsonl")]
     split = [{tuple(event.get("split", ())) for event in each if event["event"] == wire.READY} for each in said]
-    assert sorted(map(sorted, split)) == [[()], [("dense1",)]]
+    assert sorted(map(sorted, split)) == [[()], [("dense1", "dense2")]]
     assert [len({event["weights_sha256"] for event in each if event["event"] == wire.DONE}) for each in said] == [1, 1]
     refused = harness(tmp_path, "plan", quickstart, "-n", "2", "--set", "strategy=split", "--set", "rule=average")
     assert refused.returncode == 2
