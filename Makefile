@@ -83,12 +83,12 @@ virtual: setup virtual-packages ## Install what virtual clusters need
 image: setup binfmt ## Install what making and proving SD card images needs
 
 .PHONY: test
-test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the test suite but for emulated boards (as root: the virtual cluster too)
-	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m "not emulated" $(PYTEST_ARGUMENTS)
+test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the test suite but for emulated boards and long walks (as root: the virtual cluster too)
+	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m "not emulated and not long" $(PYTEST_ARGUMENTS)
 
 .PHONY: test-slow
-test-slow: runtime virtual-packages binfmt $(VENV)/.with-test ## Run what `make test` leaves out: emulated boards, then every fault (as root)
-	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m emulated $(PYTEST_ARGUMENTS)
+test-slow: runtime virtual-packages binfmt $(VENV)/.with-test ## Run what `make test` leaves out: emulated boards, long walks, then every fault (as root)
+	HARNESS_RUNTIME_PYTHON=$(LOCAL_ROOT)/runtime/bin/python $(BIN)/pytest -m "emulated or long" $(PYTEST_ARGUMENTS)
 	$(MAKE) faults
 
 .PHONY: wheel

@@ -24,7 +24,7 @@ from harness.virtual.host.names import nodes_of
 from harness.virtual.state import places_of
 from harness.virtual.up import up
 
-pytestmark = [pytest.mark.virtual, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.virtual, pytest.mark.long, pytest.mark.timeout(900)]
 
 NAME = f"s{os.getpid():x}"
 SUBNET = "10.85.0.0/24"
