@@ -73,6 +73,12 @@ def test_no_folder_is_too_full() -> None:
     assert {str(folder.relative_to(REPOSITORY)): count for folder, count in counted.items() if count > MOST_FILES} == {}
 
 
+def test_no_two_test_modules_share_a_name() -> None:
+    """pytest imports them by that name alone, and then refuses to collect any."""
+    names = Counter(path.name for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_module_is_too_long() -> None:
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
     assert {str(path.relative_to(REPOSITORY)): count for path, count in lines.items() if count > MOST_LINES} == {}
