@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _with_shared_parameters(document: dict[str, Any], path: Path) -> dict[str, A
     taken = {name: value for name, value in shared.items() if only is None or name in only}
     for parameter in _mappings(taken):
         if isinstance(parameter.get("choices_from"), str):  # which is relative to the other description
-            parameter["choices_from"] = str(other.parent.resolve() / parameter["choices_from"])
+            parameter["choices_from"] = os.path.relpath(other.parent / parameter["choices_from"], path.parent)
     return {**document, "parameters": {**taken, **own}}
 
 

@@ -27,9 +27,10 @@ _RULES_TIMED = ("--set", "epoch_steps=34", "--set", f"epochs={_EPOCHS}", "--set"
 _REPEATS = ("--repeats", "7")
 _VARIANT = "epochs_4"  # all take as long a step
 _RULES = (
-    *("every_step", "frugal", "average", "outer", "diloco", "post_local", "local_sgd", "easgd", "admm", "once"),
+    *("every_step", "frugal", "outer", "average", "local_sgd", "easgd", "admm", "once"),
     *("dist_async", "downpour", "downpour_10"),
 )
+_BEST_RULES = ("every_step", "frugal", "outer", "average")
 # One worker with its best policy: what the rules are compared with.
 _BEST_ALONE = settings(learning_rate=0.4, warmup_steps=200, decay_begins=0, momentum=0, nesterov="false")
 # Four Pis, one of them at half speed, a laptop and a desktop.
@@ -104,8 +105,9 @@ def rules(nodes: int) -> list[Sweep]:
             ("throughput", "steps"),
         ),
         Sweep(
-            "volunteers", EXPERIMENTS / "volunteers.yaml", ("--repeats", "3", "--set", "wait_for=6"), ("shares",),
-            unlike=True,
+            "volunteers", EXPERIMENTS / "volunteers.yaml",
+            (*_variants("sized", "equal"), "--repeats", "3", "--set", "wait_for=6", "--set", "round_steps=188"),
+            ("shares",), unlike=True,
         ),
         Sweep(
             "volunteers_leaving", EXPERIMENTS / "volunteers.yaml",
@@ -114,7 +116,15 @@ def rules(nodes: int) -> list[Sweep]:
             ("shares",), unlike=True,
         ),
         Sweep("one_worker", RULES, ("--nodes", "1", *_variants("none"), *_BEST_ALONE), (), timed=False),
-        Sweep("rules_accuracy", RULES, ("--nodes", str(nodes), *_variants(*_RULES)), ("accuracy_by_cost",), timed=False),
+        Sweep(
+            "rules_accuracy", RULES, ("--nodes", str(nodes), "--repeats", "1", *_variants(*_RULES)),
+            ("accuracy_by_cost",), timed=False,
+        ),
+        Sweep(
+            "rules_seeds", RULES,
+            ("--nodes", str(nodes), "--repeats", "1", "--set", "seed=1,2", *_variants(*_BEST_RULES)),
+            (), timed=False,
+        ),
         Sweep("home", EXPERIMENTS / "home.yaml", (), ("worlds",), timed=False),
     ]  # fmt: skip
 

@@ -213,6 +213,12 @@ def test_every_packaged_program_says_what_its_parameters_are(program: Program) -
     assert program.parameters is None or program.batch is None or program.check(program.batch, 64) == 64
 
 
+@pytest.mark.parametrize("program", bundled_programs(), ids=lambda program: program.name)
+def test_a_description_that_a_manifest_keeps_names_no_place_of_this_machine(program: Program) -> None:
+    for parameter in (program.parameters or {}).values():
+        assert parameter.choices_from is None or not Path(parameter.choices_from).is_absolute()
+
+
 def test_choices_may_have_conditions() -> None:
     parameter = Parameter(type="choice", choices=("a", "b"), choices_when={"b": {"m": ["x"]}}, default="a", help="H.")
     assert parameter.misplaced("b", {"m": "y"}) == "b means nothing here: only with m=x"
