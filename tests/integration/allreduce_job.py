@@ -56,3 +56,20 @@ def outcomes(
         for future in futures:
             future.exception(LIMIT_SECONDS)
     return futures
+
+
+def counted(links: Links, channel: int = 0) -> list[int]:
+    """The bytes of every message that is sent from now on, as they are sent."""
+    found: list[int] = []
+
+    def counting(send: Callable[[memoryview], None]) -> Callable[[memoryview], None]:
+        def sending(message: memoryview) -> None:
+            found.append(message.nbytes)
+            send(message)
+
+        return sending
+
+    for rank in set(range(links.workers)) - {links.rank}:
+        link = links.to(channel, rank)
+        link.send = counting(link.send)  # type: ignore[method-assign]
+    return found

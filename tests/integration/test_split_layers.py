@@ -89,21 +89,12 @@ def test_bytes_are_what_the_choice_reckons_with(ends: str, expected: Any) -> Non
     sizes = (6, 6, 6)
 
     def sent(links: Links) -> int:
-        counted = 0
-
-        def count(message: memoryview) -> None:
-            nonlocal counted
-            counted += message.nbytes
-
-        for rank in {0, 1, 2} - {links.rank}:
-            link = links.to(0, rank)
-            send = link.send
-            link.send = lambda message, send=send: (count(message), send(message))[1]  # type: ignore[method-assign,misc]
+        counted = allreduce_job.counted(links)
         over, *forms = at_ends(links, sizes, ends)
         made, taken = (np.zeros(form, np.float32) for form in forms)
         over.forth(made, taken)
         over.back(taken, made)
-        return counted
+        return sum(counted)
 
     found = allreduce_job.together(sent, allreduce_job.seats(3))
     assert sum(found) / 3 == pytest.approx(expected(LAYER if ends == "sw" else NEXT, 3, sum(sizes)))
