@@ -219,6 +219,13 @@ def test_a_description_that_a_manifest_keeps_names_no_place_of_this_machine(prog
         assert parameter.choices_from is None or not Path(parameter.choices_from).is_absolute()
 
 
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_packaged_experiment_has_what_tells_its_control(path: Path) -> None:
+    """Else no row of its runs would be known as one of the control, and no node could be measured by itself."""
+    declared = load_experiment(path)
+    assert set(declared.program_of("").control) <= set(declared.parameters)
+
+
 def test_choices_may_have_conditions() -> None:
     parameter = Parameter(type="choice", choices=("a", "b"), choices_when={"b": {"m": ["x"]}}, default="a", help="H.")
     assert parameter.misplaced("b", {"m": "y"}) == "b means nothing here: only with m=x"

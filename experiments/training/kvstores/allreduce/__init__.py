@@ -23,5 +23,5 @@ KVSTORE = Registration(
     "allreduce",
     _open,
     wires=(FLOAT32, BFLOAT16),
-    options=("rule", "dense_gradients", "sign_messages", *CADENCE_OPTIONS, *STEP_OPTIONS),
+    options=("rule", "strategy", "dense_gradients", "sign_messages", *CADENCE_OPTIONS, *STEP_OPTIONS),
 )
