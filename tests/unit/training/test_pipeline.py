@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused_with_what_can(arguments: list[str], workers: 
 
 @pytest.mark.parametrize("other", ["--kvstore=none", "--kvstore=dist_sync", "--engine=torch"])
 def test_only_the_allreduce_of_mxnet_carries_a_pipeline(other: str) -> None:
-    with pytest.raises(ProgramError, match="--strategy( pipeline)? means nothing"):
+    with pytest.raises(ProgramError, match=r"--strategy( pipeline)? means nothing"):
         ask(other)
     with pytest.raises(ProgramError, match="--stages means nothing with --strategy data"):
         options.parse(["--kvstore=allreduce", "--stages=3"])
