@@ -160,8 +160,10 @@ def test_a_trial_that_does_not_fit_a_node_s_memory_is_refused_before_anything_st
         assert "--set batch_size=" in done.stderr
     assert not (tmp_path / "results").exists()
     assert not (tmp_path / "node").exists()
-    fits = harness("plan", *asked[:5], "--set", "batch_size=1024", cwd=tmp_path)  # a smaller model
+    fits = harness("plan", *asked[:3], "-n", "1", "--set", "batch_size=1024", cwd=tmp_path)  # a smaller model
     assert fits.returncode == 0, fits.stderr
+    images = harness("plan", *asked[:5], "--set", "batch_size=1024", cwd=tmp_path)
+    assert (images.returncode, "training images do not fill one batch of 1024" in images.stderr) == (2, True)
 
 
 def test_a_framework_without_servers_and_an_unknown_one_are_refused(inventory: Path, tmp_path: Path) -> None:
