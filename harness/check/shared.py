@@ -22,35 +22,37 @@ POOR_REMEDY = (
 UNEVEN_REMEDY = "look at the signal of {node}: nearer to the access point, away from metal"
 WEAK_REMEDY = "bring it nearer to the access point, or give it a cable"
 SAVING_REMEDY = "{site} --tags network"
+_SAVING: Mapping[bool | None, str] = {
+    True: "power saving is on", False: "power saving is off", None: "power saving not known",
+}  # fmt: skip
 _SUMMED_BYTES = 1e6
 
 
 def on_radio(probed: Sequence[Probed]) -> list[str]:
     """The nodes whose address is that of a radio."""
-    return [
-        each.node.name
-        for each in probed
-        if any(radio["address"] == each.node.address for radio in each.answer.get("wireless") or ())
-    ]
+    return [each.node.name for each in probed if _radios(each)]
 
 
 def radio_findings(probed: Probed, site: str) -> list[Finding]:
     """Signal, bit rate and power saving of the radio that a node is reached by; nothing of a node that has a cable."""
     found = []
-    for radio in probed.answer.get("wireless") or ():
-        if radio["address"] != probed.node.address:
-            continue
+    for radio in _radios(probed):
         signal, bit_rate, saving = (radio.get(name) for name in ("signal_dbm", "bit_rate_mbit", "power_saving"))
         weak = signal is not None and signal < WEAK_DBM
         parts = [
             f"signal {signal:.0f} dBm{', which is weak' if weak else ''}" if signal is not None else "signal not known",
             f"sends at {bit_rate:g} Mbit/s" if bit_rate is not None else "bit rate not known",
-            {True: "power saving is on", False: "power saving is off"}.get(saving, "power saving not known"),
+            _SAVING[saving],
         ]
         remedies = [*([WEAK_REMEDY] if weak else []), *([SAVING_REMEDY.format(site=site)] if saving else [])]
         detail = f"{radio['interface']}: {', '.join(parts)}"
         found.append(Finding(probed.node.name, "wifi", "warning" if remedies else "ok", detail, "; ".join(remedies)))
     return found
+
+
+def _radios(probed: Probed) -> list[Json]:
+    """Those that have the node's address."""
+    return [radio for radio in probed.answer.get("wireless") or () if radio["address"] == probed.node.address]
 
 
 def shared_findings(answers: Mapping[str, Json | NodeError], dilation: float = 1.0) -> list[Finding]:

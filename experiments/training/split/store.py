@@ -13,11 +13,10 @@ from ..kvstores.allreduce.dense import SUM
 from ..kvstores.allreduce.exchange import unlike
 from ..kvstores.allreduce.kvstore import AllreduceKVStore
 from ..kvstores.allreduce.shards import split
-from ..kvstores.registration import FLOAT32, Opening
+from ..kvstores.registration import Opening
 from ..models import Architecture, Weights
 from ..reporting.phases import BACKWARD, PULL, UPDATE
 from ..rules.common import Descent, State
-from ..rules.sgd import Sgd
 from ..sharding import Shares
 from .choice import AUTO, chosen
 from .crossings import Crossing, Swap, columns_of, crossing
@@ -51,15 +50,6 @@ class SplitKVStore(AllreduceKVStore):
         self._crossings: dict[int, Crossing] = {}
         self._owned: dict[int, _Owned] = {}
         self._whole = False
-
-    def _check(self) -> None:
-        """Raise ProgramError where what is asked for is other mathematics than plain sums in every step."""
-        super()._check()
-        if self._rule is not Sgd or self._wire != FLOAT32 or not self._cadence.always:
-            raise ProgramError(
-                "split layers are for every step's exact sum of gradients",
-                "use --strategy data, or --rule sgd with --wire float32, and have the workers meet in every step",
-            )
 
     def _dense_gradients(self, asked: str, opening: Opening) -> str:
         """Layers that are not split have sums."""

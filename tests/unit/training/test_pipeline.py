@@ -140,6 +140,7 @@ def test_a_replica_has_the_images_of_its_workers() -> None:
         (["--rule=average"], 2, "--rule", "--strategy data, or leave --rule out"),
         (["--synchronise-every=2"], 2, "--synchronise-every", "--strategy data, or leave --synchronise-every out"),
         (["--cadence=epoch"], 2, "--cadence", "--strategy data, or leave --cadence out"),
+        (["--meet-delay=2"], 2, "--meet-delay", "--strategy data, or leave --meet-delay out"),
         (["--meet-every=2"], 2, "--meet-every", "--strategy data, or leave --meet-every out"),
         (["--dense-gradients=factors"], 2, "--dense-gradients", "--strategy data, or leave --dense-gradients out"),
         (["--wire=bfloat16"], 2, "--wire", "--strategy data, or leave --wire out"),

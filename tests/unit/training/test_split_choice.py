@@ -118,6 +118,7 @@ def test_what_cannot_or_should_not_be_split_is_refused_with_what_can() -> None:
         ["--wire=bfloat16"],
         ["--synchronise-every=2"],
         ["--meet-every=2"],
+        ["--meet-delay=2"],
         ["--cadence=epoch"],
         ["--dense-gradients=factors"],
     ],

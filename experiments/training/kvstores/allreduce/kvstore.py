@@ -184,9 +184,6 @@ class AllreduceKVStore(KVStore):
 
     def before_part(self, number: int) -> None:
         """Wait for the part's new values."""
-        self._arrive(number)
-
-    def _arrive(self, number: int) -> None:
         if self._factors:
             self._factors.arrive(number)
         self._parts[number].arrive()
