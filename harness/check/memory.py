@@ -20,7 +20,8 @@ _MEGABYTE = 1_000_000
 def placed_within_memory(
     trials: Iterable[Trial], cluster: Cluster, code: SentCode, rates: Rates | None
 ) -> tuple[Placement, ...]:
-    """Every trial, placed once. Raises BadInputError where one cannot be placed, or needs more memory than its nodes have."""
+    """Every trial, placed once. Raises BadInputError where one cannot be placed, needs more memory than its nodes have, or
+    cannot be by its program's word."""
     placements = tuple(
         place_trial(trial, cluster.first(trial.nodes), cluster.port, code, "", rates, cluster) for trial in trials
     )
