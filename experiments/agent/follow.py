@@ -8,7 +8,7 @@ import select
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from stat import S_ISREG
 
@@ -35,12 +35,21 @@ class Followed:
     It is looked at several times a second beside a training that is measured: a look is two system calls.
     """
 
-    def __init__(self, directory: Path, offset: int, checkpoint: str | None = None, files: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        offset: int,
+        checkpoint: str | None = None,
+        files: Sequence[str] = (),
+        before_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`before_end` is called once all of its output went out, and before its end is told."""
         self.directory = directory
         self.offset = offset
         self.ended = False
         self._checkpoint = str(directory / checkpoint) if checkpoint else None
         self._files = files
+        self._before_end = before_end
         self._sent: tuple[int, int] | None = None
         self._exit = str(directory / "exit.json")
         self._output = -1
@@ -60,6 +69,7 @@ class Followed:
         elif self._state:
             self.forward_checkpoint()
             self._forward_files()
+            self._before_end()
             ended = self._state.pop("ended_monotonic", None)
             ago = time.monotonic() - ended if ended is not None else 0.0
             send({"frame": wire.EXIT_FRAME, "rank": self.directory.name, "seconds_ago": ago, **self._state})
@@ -145,11 +155,23 @@ def follow(request: Json) -> None:
     checkpoint = (request.get("checkpoint") or {}).get("file")
     keeps = (request.get("checkpoint") or {}).get("ranks", ())
     left: dict[str, Sequence[str]] = request.get("files") or {}
+    telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))
+
+    def tell(sample: Json | None) -> None:
+        if sample:
+            send({"frame": wire.TELEMETRY_FRAME, **sample})
+
     ranks = [
-        Followed(base / name, offset, checkpoint if name in keeps else None, left.get(name, ()))
+        # What a rank said at last belongs to a sample after it.
+        Followed(
+            base / name,
+            offset,
+            checkpoint if name in keeps else None,
+            left.get(name, ()),
+            lambda: tell(telemetry.last()),
+        )
         for name, offset in request["offsets"].items()
     ]
-    telemetry = Telemetry(float(request.get("telemetry_seconds") or 0))
     os.set_blocking(sys.stdin.fileno(), False)
     last_beat = 0.0
     beats = 0
@@ -181,6 +203,4 @@ def follow(request: Json) -> None:
             if beats % STATE_BEATS == 0:
                 stopped = [rank.directory.name for rank in ranks if not rank.ended and rank.is_stopped()]
             send({"frame": wire.BEAT_FRAME, "stopped": stopped})
-        sample = telemetry.sample(now)
-        if sample:
-            send({"frame": wire.TELEMETRY_FRAME, **sample})
+        tell(telemetry.sample(now))

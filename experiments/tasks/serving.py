@@ -139,29 +139,41 @@ def work(executor: Processes | None, pool: Executor | None = None, environment: 
             if isinstance(processes, Processes):
                 processes.on_broken = partial(loop.call_soon_threadsafe, broken.set)
         emit(wire.READY, rank=trial.rank(environment))
-        saying, *ends = map(asyncio.ensure_future, (_say_tasks(worker), worker.finished(), broken.wait()))
+        tasks = _Tasks(worker)
+        saying, *ends = map(asyncio.ensure_future, (tasks.say_often(), worker.finished(), broken.wait()))
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         saying.cancel()
+        tasks.say()
         if broken.is_set():
             raise PoolLostError("one of its processes was killed, as the kernel does where memory runs out")
 
     asyncio.run(serve())
 
 
-async def _say_tasks(worker: Any) -> None:
-    """A `tasks` event now and then, while there is something new to say."""
-    before: tuple[int, ...] = (0, 0, 0)
-    while True:
-        await asyncio.sleep(_TASKS_SECONDS)
-        state = worker.state
+class _Tasks:
+    """`tasks` events of a Dask worker, where there is something new to say."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._said: tuple[int, ...] = (0, 0, 0)
+
+    def say(self) -> None:
+        """Say how it stands now."""
+        state = self._worker.state
         now = (
             state.executed_count,
             state.executing_count + len(state.ready) + len(state.constrained),
-            worker.transfer_outgoing_bytes_total,
+            self._worker.transfer_outgoing_bytes_total,
         )
-        if now != before:
-            before = now
+        if now != self._said:
+            self._said = now
             emit(wire.TASKS, rank=trial.rank(), **dict(zip(wire.TASK_KEYS, now, strict=True)))
+
+    async def say_often(self) -> None:
+        """Say it now and then, until this is cancelled."""
+        while True:
+            await asyncio.sleep(_TASKS_SECONDS)
+            self.say()
 
 
 async def begin_part(work: Work, items: int, dask_worker: Any) -> float | None:

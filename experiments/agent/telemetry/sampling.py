@@ -89,15 +89,22 @@ class Telemetry:
         if not self._seconds or now < self._next:
             return None
         self._next = now + self._seconds
-        cpu, memory = self._usage()
+        cpu, _ = usage = self._usage()
         elapsed = max(now - self._at, 1e-3)
         percent = max(0.0, 100 * (cpu - self._cpu) / elapsed)
         self._cpu, self._at = cpu, now
+        return self._made(round(percent, 1), usage)
+
+    def last(self) -> Json | None:
+        """A sample whether or not it is time, as of the end of a rank: of counters, and of no rate over so short a time."""
+        return self._made(None, self._usage()) if self._seconds else None
+
+    def _made(self, percent: float | None, usage: tuple[float, int]) -> Json:
         sent, received = network_bytes()
         load = read_text("/proc/loadavg")
         return {
-            "cpu_percent": round(percent, 1),
-            "memory_used_bytes": memory,
+            "cpu_percent": percent,
+            "memory_used_bytes": usage[1],
             "load_1m": None if in_container() or not load else float(load.split()[0]),
             "temperature_celsius": temperature(),
             "throttled": throttled(),

@@ -37,6 +37,8 @@ class Heard:
         self.events: list[str] = []
         self.warnings: list[str] = []
         self.samples = 0
+        self.last: dict[str, tuple[int, Mapping[str, object]]] = {}
+        """Of each node: how many events had been heard at its last sample, and that."""
         self.files: dict[tuple[str, str], bytes] = {}
 
     def output(self, rank: Rank, data: bytes) -> None:
@@ -50,6 +52,7 @@ class Heard:
 
     def telemetry(self, node: Node, sample: Mapping[str, object]) -> None:
         self.samples += 1
+        self.last[node.name] = (len(self.events), sample)
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
@@ -103,6 +106,16 @@ def test_a_trial_that_ends_well_leaves_nothing_on_the_nodes(bench: Bench) -> Non
     assert heard.events == ["note"]
     assert heard.samples
     assert not any(list((Path(node.root) / "trials" / "R").iterdir()) for node in bench.nodes)
+
+
+def test_a_sample_is_taken_after_the_last_word_of_a_rank_however_short_it_was(bench: Bench) -> None:
+    heard = Heard()
+    outcome = bench.run(heard, worker1='sleep 0.2; echo \'{"event": "note"}\'')
+    assert outcome.status == "ok"
+    events, sample = heard.last["b"]
+    assert events == 1
+    assert sample.get("cpu_percent") is None
+    assert sample["memory_used_bytes"]
 
 
 def test_one_failure_stops_all_and_is_told_with_its_last_lines(bench: Bench) -> None:
