@@ -21,8 +21,8 @@ _EPOCHS = 3  # the first of which does not count
 _TIMED = ("--set", f"epoch_steps={_STEPS}", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
 # As many steps an epoch as `local_sgd` makes between averages.
 _FEWER_STEPS = ("--set", "epoch_steps=10", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
-# Nearly two meetings of `frugal` an epoch.
-_RULES_TIMED = ("--set", "epoch_steps=34", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
+# Nearly five meetings of `frugal` an epoch.
+_RULES_TIMED = ("--set", "epoch_steps=85", "--set", f"epochs={_EPOCHS}", "--set", "validation=false")
 # The machine's pace changes between trials: from 7 on an interval leaves out the extremes.
 _REPEATS = ("--repeats", "7")
 _VARIANT = "epochs_4"  # all take as long a step

@@ -58,7 +58,7 @@ class KVStore(ABC):
 
     workers: int
 
-    by_parts: ClassVar[bool] = False
+    by_parts: bool = False
     """Whether each of `buckets` is to be a part of the model of its own: forward and backward then run part by part, so
     that one part's exchange goes on under another's computation. Each bucket then holds whole layers."""
 

@@ -4,9 +4,10 @@ With the rule `sgd`, the same mathematics as `dist_sync`: every step uses the av
 workers have the same bits afterwards. The owner of a shard applies the step to it and sends the new values, so each value is
 updated once in the whole cluster; only a small buffer travels whole, and everybody applies the step to all of it (`sums`).
 
-The model lies in two buffers (`shards.split`) with a set of connections each. The big one's sums travel while backward still
-runs through the convolutions, its new values during the small one's exchange and the next forward. The small one has nothing
-to hide behind and must not queue behind the big one's bytes: its connections have priority.
+Where workers meet in every step, the model lies in two buffers (`shards.split`) with a set of connections each. The big
+one's sums travel while backward still runs through the convolutions, its new values during the small one's exchange and the
+next forward. The small one has nothing to hide behind and must not queue behind the big one's bytes: its connections have
+priority. Where they meet now and then, it is one buffer: a whole model computes faster than its parts.
 
 A dense layer's gradient travels as its factors where that is fewer bytes (`dense`, `factors`), on connections of their own.
 """
@@ -58,13 +59,13 @@ class AllreduceKVStore(KVStore):
     """
 
     name = "allreduce"
-    by_parts = True
     first_channel = 0
     """Of the sums; those before it are a strategy's."""
 
     def __init__(self, opening: Opening) -> None:
         options = opening.options
         self._cadence = cadence_of(options.own, options.synchronise_every)
+        self.by_parts = self._cadence.always
         self._rule: type[Rule] = RULES[options.rule or (Sgd if self._cadence.always else Average).name]
         self._own = {name: options.own[name] for name in self._rule.options}
         self._method = Method.of(options.own)
@@ -77,7 +78,7 @@ class AllreduceKVStore(KVStore):
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
         self._images = opening.batch_size
         self.phases = Phases(in_turns=opening.engine.in_turns())
-        channels = self.first_channel + _PARTS + (self._dense != SUM)
+        channels = self.first_channel + (_PARTS if self.by_parts else 1) + (self._dense != SUM)
         seat = replace(Seat.from_environment(), signed=bool(options.own.get("sign_messages")))
         self._links = Links(seat, channels, phases=self.phases)
         self.rank = self._links.rank
@@ -126,8 +127,8 @@ class AllreduceKVStore(KVStore):
         return SUM
 
     def buckets(self, sizes: Sequence[int]) -> list[int]:
-        """Two: what precedes the largest array, and the rest."""
-        return split(sizes)
+        """Two: what precedes the largest array, and the rest; one where they meet now and then."""
+        return split(sizes) if self.by_parts else [len(sizes)]
 
     def factored(self, layers: Sequence[DenseLayer]) -> Sequence[DenseLayer]:
         """Those whose factors are fewer bytes, or all, as asked; none where workers would round their sums differently."""
