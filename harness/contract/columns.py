@@ -191,7 +191,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     ),
     "telemetry.csv": (
         _TRIAL, _NODE, _TIME,
-        Column("cpu_percent", "% of a core", "Processor time of the node since the last sample."),
+        Column("cpu_percent", "% of a core", "Processor time of the node since the last sample; empty at a rank's end."),
         Column("memory_used_bytes", "bytes", "Memory in use on the node."),
         Column("load_1m", "none", "Load average over a minute."),
         Column("temperature_celsius", "°C", "Temperature of the processor."),

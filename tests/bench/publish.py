@@ -43,7 +43,7 @@ def main() -> int:
                 continue
             if sweep.timed:
                 dilation = stage.dilation * sweep.slower
-                stage.up(stage.nodes, dilation=dilation, profile=sweep.profile, others=sweep.node_profiles)
+                stage.up(stage.nodes, dilation=dilation, profile=sweep.profile, others=sweep.node_options)
             else:
                 stage.up(stage.nodes, profile="none")
             run = _run(stage, sweep, [other for other in sweeps if other.name == sweep.accuracy_from])

@@ -13,6 +13,7 @@ from tests.bench.stores import BASELINES
 
 PUBLISHED = EXPERIMENTS / "lenet_scaling.yaml"
 RULES = EXPERIMENTS / "rules.yaml"
+STRATEGIES = REPOSITORY / "tests" / "bench" / "strategies.yaml"
 HALF_PI3 = "tests/bench/half_pi3.yaml"
 """A profile, as named from the repository's directory: it is kept in the manifest."""
 _SOME_SIZES = (1, 2, 4, 8, 11)
@@ -55,15 +56,19 @@ class Sweep:
     unlike: bool = False
     """Whether its nodes are of unlike speed."""
 
+    memory: str = "1GiB"
+    """Of each node."""
+
     @property
     def directory(self) -> str:
         """Where its runs are, below the stage's output."""
         return f"runs/{self.name}"
 
     @property
-    def node_profiles(self) -> tuple[str, ...]:
-        """Options of `harness cluster up` for nodes of other speeds."""
-        return tuple(f"--node-profile={node}={profile}" for node, profile in _UNLIKE.items()) if self.unlike else ()
+    def node_options(self) -> tuple[str, ...]:
+        """Options of `harness cluster up` for the nodes' memory and for nodes of other speeds."""
+        profiles = [f"--node-profile={node}={profile}" for node, profile in _UNLIKE.items()] if self.unlike else []
+        return f"--memory={self.memory}", *profiles
 
 
 def scaling(nodes: int) -> list[Sweep]:
@@ -129,7 +134,28 @@ def rules(nodes: int) -> list[Sweep]:
     ]  # fmt: skip
 
 
-SETS = {"scaling": scaling, "rules": rules}
+def models(nodes: int) -> list[Sweep]:
+    """Larger models in each way of sharing the work: which one wins where."""
+
+    def sweep(name: str, sizes: str, repeats: int, *variants: str, memory: str = "1GiB", **values: object) -> Sweep:
+        arguments = ("--nodes", sizes, "--repeats", str(repeats), *_variants(*variants), *settings(**values))
+        return Sweep(name, STRATEGIES, arguments, (), memory=memory)
+
+    some = ",".join(str(size) for size in (2, 4, nodes) if size <= nodes)
+    return [
+        # Sums of AlexNet do not fit 1 GiB.
+        sweep("alexnet", "4", 2, "sums", "factors", "split", "pipeline", "pipeline_4", "none", memory="2GiB"),
+        sweep("resnet20", str(nodes), 3, "sums", "none", model="resnet20", batch_size=64, epoch_steps=4),
+        sweep("alexnet_32", some, 1, "sums", "factors", "split", "none", model="alexnet_32", batch_size=16, epoch_steps=3),
+        sweep("vgg11", "4", 1, "sums", "pipeline", "pipeline_4", "none", model="vgg11", batch_size=16, epoch_steps=3),
+        sweep(
+            "lenet5", "4", 1, "sums", "factors", "pipeline", "none",
+            model="lenet5", dataset="mnist", batch_size=64, epoch_steps=20,
+        ),
+    ]  # fmt: skip
+
+
+SETS = {"scaling": scaling, "rules": rules, "models": models}
 
 
 def _variants(*names: str) -> Sequence[str]:
