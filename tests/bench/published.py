@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cli.options import DEFAULT_EXPERIMENT
-from harness.paths import EXPERIMENTS
+from harness.paths import EXPERIMENTS, REPOSITORY
 from tests.bench.stage import PROFILE, settings
 from tests.bench.stores import BASELINES
 
