@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import time
+from collections.abc import Collection
 
 from ....errors import ProgramError
 from ....reporting.phases import Phases
 from ...base import STALL_SECONDS
+from .silence import is_gone
 
 _KEEPALIVE_SECONDS = (3, 1, 5)  # silent for 3 s, then 5 probes 1 s apart: a node that fell off the network
+_LOOK_SECONDS = 2.0
+"""Where nothing moves for so long, a look at whether the others still answer: the kernel sends no keepalive while bytes are
+on the way."""
 _SEND_BUFFER = 1 << 20
 _CONGESTION = b"reno"  # every kernel has it; bbr, where a host prefers it, paces short bursts to half the wire
 _INTERACTIVE = 6  # socket(7): of the kernel's queue for a card, the part that is emptied first
@@ -102,9 +109,20 @@ class Link:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
         if self._backlog:
             self._send_backlog(self)
-        elif not self._readable.poll(STALL_SECONDS * 1000):
-            raise self._stalled()
+        else:
+            self._until(self._readable, [self])
         self._phases.waited(began)
+
+    def _until(self, poll: select.poll, links: Collection[Link]) -> list[tuple[int, int]]:
+        """Wait until something happens on one of these links; what did, as `poll` says it."""
+        limit = time.monotonic() + STALL_SECONDS
+        while not (happened := poll.poll(min(_LOOK_SECONDS, STALL_SECONDS) * 1000)):
+            for link in links:
+                if is_gone(link._socket):
+                    raise link._lost(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+            if time.monotonic() > limit:
+                raise self._stalled()
+        return happened
 
     def _send_backlog(self, awaited: Link | None = None) -> None:
         """Send what there is room for on any link, once there is room, or once `awaited` has something to read."""
@@ -115,10 +133,7 @@ class Link:
         if awaited:
             number = awaited._socket.fileno()
             poll.register(number, select.POLLIN | (select.POLLOUT if number in links else 0))
-        ready = poll.poll(STALL_SECONDS * 1000)
-        if not ready:
-            raise self._stalled()
-        for number, happened in ready:
+        for number, happened in self._until(poll, [*links.values(), *([awaited] if awaited else [])]):
             if number in links and happened & ~select.POLLIN:
                 links[number]._resend()
 
@@ -140,7 +155,7 @@ class Link:
 
 
 def tune(connection: socket.socket) -> None:
-    """No delay, a send buffer for whole messages, and an error within seconds where the other node is gone."""
+    """No delay, a send buffer for whole messages, and an error within seconds where an idle connection's other node is gone."""
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
@@ -150,4 +165,3 @@ def tune(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (idle + interval * probes) * 1000)
