@@ -90,6 +90,12 @@ MUTATIONS = [
     ),
     *mutations(
         "what a node or a user says",
+        "experiments/agent/follow.py",
+        "launch/test_launcher.py",
+        ("            self._before_end()\n", ""),
+    ),
+    *mutations(
+        "what a node or a user says",
         "harness/nodes/stream.py",
         "nodes/test_transport.py launch/test_launch_follow.py contract/test_wire.py contract/test_foreign_input.py",
         ("not 0 <= size <= wire.FRAME_LIMIT_BYTES", "size < 0"),
