@@ -130,6 +130,12 @@ def rules(nodes: int) -> list[Sweep]:
             ("--nodes", str(nodes), "--repeats", "1", "--set", "seed=1,2", *_variants(*_BEST_RULES)),
             (), timed=False,
         ),
+        Sweep(
+            "rules_seeds_others", RULES,
+            ("--nodes", str(nodes), "--repeats", "1", "--set", "seed=1,2",
+             *_variants(*(rule for rule in _RULES if rule not in _BEST_RULES))),
+            (), timed=False,
+        ),
         Sweep("home", EXPERIMENTS / "home.yaml", (), ("worlds",), timed=False),
     ]  # fmt: skip
 
