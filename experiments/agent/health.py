@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -22,6 +23,8 @@ from .ranks import describe, living
 from .telemetry.sampling import memory_bytes, temperature, throttled
 from .telemetry.wireless import wireless
 from .virtual import cpu
+
+ARRIVAL_SECONDS = 0.1
 
 
 def wrong_files(dataset: Path) -> list[str]:
@@ -116,16 +119,13 @@ def memory_limit() -> tuple[int, int]:
 
 
 def serve(request: Json) -> None:
-    """Accept connections on the store's port until stdin closes; discard what peers send, then tell them how much it was."""
+    """Accept connections on the store's port until stdin closes; discard what peers send, then tell them how it arrived."""
 
     def handle(connection: socket.socket) -> None:
         with connection:
             connection.settimeout(COMMAND_TIMEOUT_SECONDS)
-            count = 0
             with contextlib.suppress(OSError):
-                while data := connection.recv(wire.CHUNK_BYTES):
-                    count += len(data)
-                connection.sendall(str(count).encode())
+                connection.sendall(json.dumps(arrivals(connection)).encode())
 
     with socket.create_server((request["address"], request["port"]), backlog=64) as server:
         send({"frame": wire.LISTENING_FRAME})
@@ -136,8 +136,23 @@ def serve(request: Json) -> None:
             threading.Thread(target=handle, args=(server.accept()[0],), daemon=True).start()
 
 
+def arrivals(connection: socket.socket) -> list[tuple[float, int]]:
+    """Take what a peer sends: at moments ARRIVAL_SECONDS apart, the first and the last among them, the seconds from then to
+    the end, and the bytes that had come."""
+    noted: list[tuple[float, int]] = []
+    count = 0
+    while data := connection.recv(wire.CHUNK_BYTES):
+        count, now = count + len(data), time.monotonic()
+        if len(noted) > 1 and now - noted[-2][0] < ARRIVAL_SECONDS:
+            noted.pop()
+        noted.append((now, count))
+    ended = time.monotonic()
+    return [(round(ended - moment, 4), count) for moment, count in noted]
+
+
 def connect(request: Json) -> Json:
-    """Open a connection to every peer; send `request["probe_bytes"]` to the one at `request["measure"]` and time it."""
+    """Open a connection to every peer, and send to the one at `request["measure"]`: at least `request["probe_bytes"]`, for at
+    least `request["probe_seconds"]`."""
     reached: Json = {}
     for peer in request["peers"]:
         began = time.monotonic()
@@ -148,20 +163,26 @@ def connect(request: Json) -> Json:
             reached[peer] = time.monotonic() - began
         except OSError as error:
             reached[peer] = str(error)
-    rate, reason = None, ""
-    if request.get("measure"):
-        data = memoryview(bytes(wire.CHUNK_BYTES))
-        left = request["probe_bytes"]
-        peer = (request["measure"], request["port"])
-        try:
-            with socket.create_connection(peer, timeout=request["timeout_seconds"]) as connection:
-                connection.settimeout(COMMAND_TIMEOUT_SECONDS)
-                began = time.monotonic()
-                while left > 0:
-                    left -= connection.send(data[: min(left, wire.CHUNK_BYTES)])
-                connection.shutdown(socket.SHUT_WR)
-                connection.recv(32)
-                rate = request["probe_bytes"] / (time.monotonic() - began)
-        except OSError as error:
-            reason = str(error)
-    return {"reached": reached, "bytes_per_second": rate, "reason": reason}
+    return {"reached": reached, **(measure(request) if request.get("measure") else {})}
+
+
+def measure(request: Json) -> Json:
+    """The rate at which a peer was sent to, and how that arrived there; or why not."""
+    data = bytes(wire.CHUNK_BYTES)
+    sent = 0
+    try:
+        with socket.create_connection(
+            (request["measure"], request["port"]), timeout=request["timeout_seconds"]
+        ) as connection:
+            connection.settimeout(COMMAND_TIMEOUT_SECONDS)
+            began = time.monotonic()
+            while sent < request["probe_bytes"] or time.monotonic() - began < request["probe_seconds"]:
+                sent += connection.send(data)
+            connection.shutdown(socket.SHUT_WR)
+            told = b"".join(iter(lambda: connection.recv(wire.CHUNK_BYTES), b""))
+            rate = sent / (time.monotonic() - began)
+        return {"bytes_per_second": rate, "arrivals": json.loads(told)}
+    except OSError as error:
+        return {"reason": str(error)}
+    except ValueError:
+        return {"reason": "its answer was cut"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from harness.contract.events import LARGEST_NUMBER
@@ -38,6 +39,15 @@ def _is_data(value: object) -> bool:
 
 def _is_bits(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,8}", value) is not None
+
+
+def _is_arrivals(value: object) -> bool:
+    """Ages that do not grow, each with a count that does not fall."""
+    if not isinstance(value, list) or not all(isinstance(each, list) and len(each) == 2 for each in value):
+        return False
+    if not all(is_number(age) and age >= 0 and _is_whole(count) for age, count in value):
+        return False
+    return all(age >= later and count <= more for (age, count), (later, more) in pairwise(value))
 
 
 def _is_radio(value: object) -> bool:
@@ -107,6 +117,7 @@ def read_reached(node: str, answer: Json) -> Json:
         isinstance(reached, dict)
         and all(isinstance(value, str) or is_number(value) for value in reached.values())
         and (rate is None or (is_number(rate) and rate > 0))
+        and _is_arrivals(answer.get("arrivals", []))
     ):
         return answer
     raise NodeError(

@@ -101,9 +101,16 @@ def estimates(estimator: Path, questions: Sequence[Question]) -> list[Estimate]:
     )
     try:
         answers = _ANSWERS.validate_python(parse_json(said))
-    except (ValueError, ValidationError) as error:
-        first = str(error).splitlines()[0][:200]
-        raise BadInputError(f"{estimator} answers what no estimates are: {first}", _REMEDY) from None
+    except ValueError as error:
+        raise BadInputError(f"{estimator} answers what no estimates are: {_fault(error)[:200]}", _REMEDY) from None
     if len(answers) != len(questions):
         raise BadInputError(f"{estimator} was asked {len(questions)} questions, and answers {len(answers)}", _REMEDY)
     return answers
+
+
+def _fault(error: ValueError) -> str:
+    """What is wrong first, and where: the number of the answer, from 0, and the keys to it."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

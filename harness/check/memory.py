@@ -1,7 +1,8 @@
-"""Whether the nodes have the memory that the trials' programs say they need; what nobody knows is not judged."""
+"""Whether trials can be by their programs' word, and their nodes have the memory for them; what nobody knows is not judged."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -30,11 +31,11 @@ def placed_within_memory(
 
 
 def require_memory(placements: Iterable[Placement], completed: Callable[[Node], Node] | None = None) -> None:
-    """Raise BadInputError where a trial needs more memory than one of its nodes has: of several trials the one that lacks most;
-    and where its program says that it cannot be.
+    """Raise BadInputError where a trial's program says that it cannot be, and where it needs more memory than one of its nodes
+    has: of several trials the one that lacks most.
 
     `completed` adds to a node what it said itself: given that, only nodes are judged of which the inventory does not say it.
-    Programs that say nothing of their memory are taken as they are.
+    Programs that say nothing of a trial before it starts are taken as they are.
     """
     asked: dict[Path, list[tuple[Placement, Node, Question]]] = {}
     for placement in placements:
@@ -49,7 +50,7 @@ def require_memory(placements: Iterable[Placement], completed: Callable[[Node], 
     for placement, _, answer in answered:
         if answer.fault:
             raise BadInputError(f"trial {placement.trial.id}: {answer.fault}", answer.remedy)
-    lacking = [each for each in answered if each[2].memory and not each[2].memory.fits]
+    lacking = [each for each in answered if each[2].memory and not each[2].memory.fits and each[1].memory_bytes]
     if lacking:
         raise _refused(lacking)
 
@@ -87,12 +88,12 @@ def _refused(lacking: list[tuple[Placement, Node, Estimate]]) -> BadInputError:
 
 
 def _least(placement: Placement, completed: Callable[[Node], Node] | None) -> Node | None:
-    """Of the nodes of the ranks that finish the one with the least memory; None where it is known of none."""
+    """Of the nodes of the ranks that finish the one with the least memory, or any where it is known of none; None where none is
+    to be judged."""
     nodes = [rank.node for rank in placement.finishing]
     if completed:
         nodes = [completed(node) for node in nodes if node.memory_bytes is None]
-    known = [node for node in nodes if node.memory_bytes]
-    return min(known, key=lambda node: node.memory_bytes or 0, default=None)
+    return min(nodes, key=lambda node: node.memory_bytes or math.inf, default=None)
 
 
 def _question(placement: Placement, node: Node) -> Question:

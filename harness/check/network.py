@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from harness.check.answers import read_reached
@@ -27,8 +28,10 @@ from harness.nodes.stream import Stream, StreamClosedError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES = 8 << 20
-# Of all nodes together, where they share one medium that passes them twice: two seconds on 30 Mbit/s, dilated or not.
+# Of all nodes together, where they share one medium that passes them twice: two seconds on 30 Mbit/s, dilated or not; and for
+# as long on a faster one, since nodes do not begin together.
 SHARED_PROBE_BYTES = 4 << 20
+SHARED_PROBE_SECONDS = 2.0
 # A node holds one session, follows its ranks over another, and is stopped or asked over further ones.
 SESSIONS = 4
 LOST_FRAMES_REMEDY = (
@@ -91,7 +94,7 @@ def _network(
     Those that are named in `sharing` have one medium.
     """
     shared_bytes = round(SHARED_PROBE_BYTES / len(nodes) / cluster.time_dilation)
-    probe_bytes = shared_bytes if len(sharing) > 1 else PROBE_BYTES
+    probe_bytes, probe_seconds = (shared_bytes, SHARED_PROBE_SECONDS) if len(sharing) > 1 else (PROBE_BYTES, 0.0)
     streams = []
     findings = []
     try:
@@ -115,9 +118,13 @@ def _network(
             following = nodes[(list(nodes).index(node) + 1) % len(nodes)]
             answer = ask(
                 session.to(node), code.hash, wire.CONNECT, port=cluster.port, peers=peers, measure=following.address,
-                probe_bytes=probe_bytes, timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+                probe_bytes=probe_bytes, probe_seconds=probe_seconds, timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             )  # fmt: skip
-            return {**read_reached(node.name, answer), "next": following.name, "next_address": following.address}
+            now = time.monotonic()
+            found = read_reached(node.name, answer)
+            # By this machine's clock: those of the nodes need not agree.
+            arrivals = [(now - age, count) for age, count in found.get("arrivals", ())]
+            return {**found, "arrivals": arrivals, "next": following.name, "next_address": following.address}
 
         names = {node.address: node.name for node in nodes}
         answers = list(on_all(nodes, connect))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from harness.check.findings import Finding, Probed
 from harness.contract.json_line import Json
@@ -21,11 +23,17 @@ POOR_REMEDY = (
 )
 UNEVEN_REMEDY = "look at the signal of {node}: nearer to the access point, away from metal"
 WEAK_REMEDY = "bring it nearer to the access point, or give it a cable"
+APART_DETAIL = "the nodes did not send at the same time for long enough to tell what their medium carries"
+APART_REMEDY = "look at it again: harness check"
 SAVING_REMEDY = "{site} --tags network"
 _SAVING: Mapping[bool | None, str] = {
     True: "power saving is on", False: "power saving is off", None: "power saving not known",
 }  # fmt: skip
 _SUMMED_BYTES = 1e6
+_SHORTEST_SECONDS = 0.5
+
+Arrivals = Sequence[tuple[float, float]]
+"""Of what a node sent: moments (s, in order, by one clock for all nodes) and the bytes that had come by then."""
 
 
 def on_radio(probed: Sequence[Probed]) -> list[str]:
@@ -58,21 +66,23 @@ def _radios(probed: Probed) -> list[Json]:
 def shared_findings(answers: Mapping[str, Json | NodeError], dilation: float = 1.0) -> list[Finding]:
     """What the nodes' medium carries while all send at once, in undilated time; nothing where not all of them could.
 
-    `answers` are by node what `connect` said.
+    `answers` are by node what `connect` said, with moments of one clock in `arrivals`.
     """
-    rates = {
-        node: 0.0 if isinstance(answer, NodeError) else answer.get("bytes_per_second") or 0.0
-        for node, answer in answers.items()
+    arrivals = {
+        node: [] if isinstance(answer, NodeError) else answer.get("arrivals", []) for node, answer in answers.items()
     }
-    if len(rates) < 2 or not all(rates.values()):
+    if len(arrivals) < 2 or not all(arrivals.values()):
         return []
+    rates = common_rates(arrivals)
+    if not any(rates.values()):
+        return [Finding("all", "network", "warning", APART_DETAIL, APART_REMEDY)]
     shares = {node: rate * dilation * 8 / 1e6 for node, rate in rates.items()}
     least, usual, capacity = (
         min(shares, key=shares.__getitem__),
         statistics.median(shares.values()),
         sum(shares.values()),
     )
-    evenness = shares[least] / usual
+    evenness = shares[least] / usual if usual else 0.0
     uneven, poor = evenness < UNEVEN, capacity < POOR_MBIT
     grade = "good" if capacity >= GOOD_MBIT else "poor" if poor else "fair"
     shared = "even" if evenness >= EVEN else "uneven" if uneven else "not quite even"
@@ -85,6 +95,25 @@ def shared_findings(answers: Mapping[str, Json | NodeError], dilation: float = 1
     )
     remedies = [*([UNEVEN_REMEDY.format(node=least)] if uneven else []), *([POOR_REMEDY] if poor else [])]
     return [Finding("all", "network", "warning" if remedies else "ok", detail, "; ".join(remedies))]
+
+
+def common_rates(arrivals: Mapping[str, Arrivals]) -> dict[str, float]:
+    """By node the bytes per second in the time when all of them were sending; nothing where that was too short to tell.
+
+    A node that begins early or ends late has the medium for itself then: that is no share of what all have.
+    """
+    begin = max(each[0][0] for each in arrivals.values())
+    end = min(each[-1][0] for each in arrivals.values())
+    if end - begin < _SHORTEST_SECONDS:
+        return {}
+    return {node: (_come(each, end) - _come(each, begin)) / (end - begin) for node, each in arrivals.items()}
+
+
+def _come(arrivals: Arrivals, moment: float) -> float:
+    """Bytes that had come by a moment within; between two that were noted they came evenly."""
+    after = bisect_left(arrivals, moment, key=itemgetter(0))
+    (later, more), (earlier, count) = arrivals[after], arrivals[max(0, after - 1)]
+    return count + (more - count) * (moment - earlier) / (later - earlier) if after else more
 
 
 def _sum_seconds(nodes: int, capacity_mbit: float) -> float:

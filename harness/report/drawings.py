@@ -142,7 +142,7 @@ def draw_accuracy_by_nodes(analysis: Analysis) -> Figure | None:
         parts.curves(axis, analysis, metric)
         parts.finish(axis, analysis, f"{title} at the end", unit)
     # Only now: the panels share an axis, and setting its limits ends their growing with the data.
-    parts.percent(axes[0])
+    parts.percent(axes[0], most=1.0)
     parts.legend(figure, analysis)
     return figure
 
@@ -239,6 +239,8 @@ def _beside_each_other(analysis: Analysis, panels: Sequence[tuple[str, str, str]
         bars.medians_lying(axis, rows, metric, colours, [one.label for one in shown], from_zero=from_zero)
         parts.titles(axis, f"{title} at {size}", unit, "")
         if not from_zero:
+            left, right = axis.get_xlim()
+            axis.set_xlim(left, parts.capped(left, right, 1.0))
             axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
@@ -204,14 +205,21 @@ def from_zero(axis: Axes, *, integers: bool = False) -> None:
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def percent(axis: Axes, low: float | None = None, high: float | None = None) -> None:
-    """A y axis of fractions shown as percentages, which spans at least two points."""
+def percent(axis: Axes, low: float | None = None, high: float | None = None, most: float = math.inf) -> None:
+    """A y axis of fractions shown as percentages, which spans at least two points; none of them is more than `most`."""
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.4g}%"))
     bottom, top = axis.get_ylim()
     top *= _ROOM if low == 0.0 else 1.0
     bottom, top = bottom if low is None else low, top if high is None else high
+    top = capped(bottom, top, most)
     missing = max(0.0, 0.02 - (top - bottom))
-    axis.set_ylim(bottom - missing / 2, top + missing / 2)
+    above = missing / 2 if top + missing / 2 <= most else 0.0
+    axis.set_ylim(bottom - (missing - above), top + above)
+
+
+def capped(bottom: float, top: float, most: float) -> float:
+    """Where an axis ends whose values are at most `most`: it has room for whole marks there, and no further tick."""
+    return min(top, most + (_ROOM - 1) * (top - bottom))
 
 
 def legend(figure: Figure, analysis: Analysis, *, ideal: str | None = None) -> None:

@@ -80,6 +80,7 @@ def draw(analysis: Analysis, epochs: pd.DataFrame) -> Figure | None:
         by_bytes.xaxis.set_minor_formatter(NullFormatter())
     # The early epochs are not what rules differ in.
     ends = found.groupby("series")["accuracy"].max()
-    parts.percent(by_time, low=max(0.0, float(ends.min()) - max(0.02, 3 * float(ends.max() - ends.min()))))
+    low = max(0.0, float(ends.min()) - max(0.02, 3 * float(ends.max() - ends.min())))
+    parts.percent(by_time, low=low, most=1.0)
     parts.legend(figure, analysis)
     return figure

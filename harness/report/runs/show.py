@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -52,17 +53,21 @@ def comparison_tables(
 
 
 def _numbers(label: str, rows: Sequence[Compared]) -> Table:
+    """A heading a number, and below it the runs: names are long, and the terminal may be narrow."""
     table = _table(label or "medians of the repeats")
-    for heading in ("nodes", "", "run", "trials", "median", "95%", "ratio", "95%"):
-        table.add_column(heading, justify="left" if heading in ("", "run") else "right", no_wrap=heading != "run")
-    before: tuple[int, str] | None = None
+    table.add_column("", overflow="fold")
+    for heading in ("trials", "median", "95%", "ratio", "95%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    before = ""
     for row in rows:
-        head = (f"{row.nodes}", _heading(row.metric)) if (row.nodes, row.metric) != before else ("", "")
-        before = (row.nodes, row.metric)
+        head = f"{text.nodes(row.nodes)}: {_heading(row.metric)}"
+        if head != before:
+            table.add_row(head, style="bold")
+        before = head
         value = show(row.metric)
         middle = f"{text.ratio(row.ratio.value)}{'*' if row.differs else ''}"
         cells = (value(row.value.value), _span(row.value, value), middle, _span(row.ratio, text.ratio))
-        table.add_row(*head, row.run, str(row.trials), *cells)
+        table.add_row(Padding(row.run, (0, 0, 0, 2)), str(row.trials), *cells)
     return table
 
 

@@ -51,6 +51,7 @@ def test_of_several_trials_the_one_that_lacks_most_is_named() -> None:
 
 def test_what_nobody_knows_is_not_judged() -> None:
     require_memory([placed(memory=(None, None))])
+    assert "and b has 1073 MB" in refused(placed(memory=(None, GIB))).message
     plain = placed()
     program = replace(plain.trial, program=plain.trial.program.model_copy(update={"estimates": None}))
     require_memory([replace(plain, trial=program)])
@@ -61,9 +62,10 @@ def test_what_cannot_be_is_refused_in_the_programs_own_words() -> None:
     assert error.message == "trial b: images have channels: 3, the model takes: 1"
     assert error.remedy == "choose another data set or model"
     pipeline: dict[str, Value] = {"strategy": "pipeline", "stages": 3, "batch_size": 1}
-    error = refused(placed("c", **pipeline))
-    assert error.message == "trial c: 2 workers cannot be shared out evenly among 3 stages"
-    assert error.remedy == "use --stages 2, or --strategy data"
+    for memory in ((GIB, GIB), (None, GIB), (None, None)):
+        error = refused(placed("c", memory=memory, **pipeline))
+        assert error.message == "trial c: 2 workers cannot be shared out evenly among 3 stages"
+        assert error.remedy == "use --stages 2, or --strategy data"
 
 
 def test_nodes_of_which_the_inventory_says_nothing_are_judged_by_their_own_words() -> None:
@@ -84,7 +86,12 @@ def test_a_program_of_one_s_own_is_refused_by_its_own_words(tmp_path: Path) -> N
     )
     own = replace(trial(1), id="mine", program=find_program("mine.py", tmp_path), parameters={"size": 3})
     node = replace(NODES[0], memory_bytes=GIB)
-    error = refused(place_trial(own, [node], 9091, SentCode("x", {"mine.py": "y/mine.py"}), ""))
+
+    def on(node: Node) -> Placement:
+        return place_trial(own, [node], 9091, SentCode("x", {"mine.py": "y/mine.py"}), "")
+
+    require_memory([on(replace(node, memory_bytes=None))])
+    error = refused(on(node))
     assert error.message == "trial mine: it needs 2 GB, and a has 1073 MB"
     assert error.remedy == "choose something smaller, or nodes with more memory"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.check.answers import read_probe
+from harness.check.answers import read_probe, read_reached
 from harness.check.findings import Finding, Probed
-from harness.check.shared import on_radio, radio_findings, shared_findings
+from harness.check.shared import common_rates, on_radio, radio_findings, shared_findings
 from harness.contract.json_line import Json
 from harness.errors import NodeError
 from harness.nodes.inventory import Node
@@ -17,8 +17,9 @@ WLAN = {"interface": "wlan0", "address": "10.0.0.1", "signal_dbm": -52.0, "bit_r
 
 
 def answers(*rates: float | None, dilation: float = 1.0) -> dict[str, Json | NodeError]:
-    told = [None if rate is None else rate * 1e6 / 8 / dilation for rate in rates]
-    return {f"pi{number}": {"reached": {}, "bytes_per_second": rate} for number, rate in enumerate(told, 1)}
+    """Of nodes that sent at these rates (Mbit/s) for the same two seconds."""
+    arrivals = [[] if rate is None else [(10.0, 0), (12.0, 2 * rate * 1e6 / 8 / dilation)] for rate in rates]
+    return {f"pi{number}": {"reached": {}, "arrivals": each} for number, each in enumerate(arrivals, 1)}
 
 
 @pytest.mark.parametrize("dilation", [1.0, 3.0])
@@ -54,6 +55,42 @@ def test_nothing_is_said_of_a_medium_that_not_all_could_send_on() -> None:
     assert shared_findings({**answers(5.0, 5.0), "pi3": NodeError("pi3", "is gone")}) == []
     assert shared_findings(answers(5.0)) == []
     assert shared_findings({}) == []
+
+
+def test_only_the_time_counts_when_all_were_sending() -> None:
+    # Two have a medium of 16 Mbit/s for a second, three for two seconds, and one of them for a last one: 2, 4 and 2 MB.
+    apart = {
+        "pi1": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (2.0, 1_600_000), (3.0, 2_200_000)]},
+        "pi2": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (3.0, 2_400_000), (4.0, 4_400_000)]},
+        "pi3": {"arrivals": [(1.0, 0), (2.5, 1_050_000), (3.0, 1_400_000)]},
+    }
+    (found,) = shared_findings(apart)
+    assert "carries 16.0 Mbit/s from node to node while all 3 send (fair), 4.8 to 5.6 from each (even)" in found.detail
+
+
+def test_between_two_moments_bytes_came_evenly() -> None:
+    rates = common_rates({"pi1": [(0.0, 100), (4.0, 500)], "pi2": [(1.0, 7), (2.0, 17), (3.0, 37)]})
+    assert rates == {"pi1": 100.0, "pi2": 15.0}
+
+
+def test_nodes_that_hardly_sent_together_tell_nothing() -> None:
+    apart = {"pi1": {"arrivals": [(0.0, 0), (2.0, 5)]}, "pi2": {"arrivals": [(1.6, 0), (3.0, 5)]}}
+    (found,) = shared_findings(apart)
+    assert (found.node, found.level) == ("all", "warning")
+    assert "did not send at the same time" in found.detail
+    assert "harness check" in found.remedy
+    (still,) = shared_findings({name: {"arrivals": [(0.0, 5), (2.0, 5)]} for name in ("pi1", "pi2")})
+    assert still == found
+
+
+@pytest.mark.parametrize(
+    "arrivals", [[[1.0]], [[1.0, -1]], [[-0.1, 1]], [[0.0, 1], [0.5, 2]], [[0.5, 2], [0.0, 1]], [[0.5, 1.5]], {}, "x"]
+)
+def test_arrivals_that_are_none_are_refused(arrivals: Any) -> None:
+    answer = {"reached": {}, "bytes_per_second": 1.0, "arrivals": arrivals}
+    with pytest.raises(NodeError, match="what no agent does"):
+        read_reached("pi1", answer)
+    assert read_reached("pi1", {**answer, "arrivals": [[0.5, 1], [0.0, 2]]})["arrivals"]
 
 
 def probed(number: int = 1, **radio: Any) -> Probed:

@@ -100,6 +100,16 @@ def test_more_nodes_than_the_inventory_has(inventory: Path) -> None:
     refused(harness("sweep", QUICKSTART, "-i", inventory, "--nodes", "3"), "3 nodes asked for")
 
 
+def test_a_trial_that_cannot_be_is_refused_before_anything_is_known_of_the_nodes(inventory: Path) -> None:
+    stages = ["--set", "kvstore=allreduce", "--set", "strategy=pipeline", "--set", "stages=3", "--nodes", "2"]
+    said = {}
+    for verb in ("plan", "sweep"):
+        done = harness(verb, QUICKSTART, "-i", inventory, *stages)
+        refused(done, "2 workers cannot be shared out evenly among 3 stages")
+        said[verb] = done.stderr
+    assert said["plan"] == said["sweep"]
+
+
 def test_two_hosts_with_one_address(tmp_path: Path) -> None:
     path = write_inventory(tmp_path, second="127.0.0.1")
     refused(harness("check", "-i", path), "hosts local-1 and local-2 have one address, 127.0.0.1")

@@ -199,7 +199,7 @@ def test_any_answer_of_a_node_is_judged_or_refused_with_its_name(changed: dict[s
 
 
 @QUICK
-@given(answer=st.dictionaries(st.sampled_from(["reached", "bytes_per_second", "reason"]), ANY, max_size=3))
+@given(answer=st.dictionaries(st.sampled_from(["reached", "bytes_per_second", "reason", "arrivals"]), ANY, max_size=3))
 def test_any_answer_about_the_network_is_judged_or_refused(answer: dict[str, Any]) -> None:
     assert judged(lambda: network_findings(NODES[0], read_reached("a", answer), {"127.0.0.2": "b"}))
 

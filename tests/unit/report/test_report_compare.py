@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import pytest
 from report_runs import power_of, timed_run, trial, write_run
 from typer.testing import CliRunner
 
+from harness.analysis.statistics.intervals import Estimate
 from harness.cli.results.compare import app, names_of
+from harness.console import PlainConsole
 from harness.contract.columns import COMPARISON_COLUMNS
 from harness.errors import BadInputError
 from harness.report.runs.differences import differences
+from harness.report.runs.numbers import METRICS, Compared
+from harness.report.runs.show import comparison_tables
 from harness.results.run_paths import RunPaths
 
 MANIFEST = {
@@ -106,6 +111,24 @@ def test_numbers_stand_side_by_side_with_a_ratio_and_its_interval(
     assert found["first", "2", "total_seconds"]["ratio"] == "1.0"
     assert float(found["second", "1", "validation_accuracy"]["ratio"]) == pytest.approx(1.0)
     assert "2.00*" in done.output
+
+
+def test_names_and_numbers_are_whole_in_a_terminal_of_80_columns() -> None:
+    names = ["lenet_scaling_by_cable", "lenet_scaling_over_wifi"]
+    value, same, less = (Estimate(*each, 3) for each in ((0.9834, 0.9812, 0.9901), (1.0, 0.99, 1.01), (0.5, 0.49, 0.51)))
+    rows = [
+        Compared(name, "", 11, metric, 3, value, ratio)
+        for metric in METRICS
+        for name, ratio in zip(names, (same, less), strict=True)
+    ]
+    console = PlainConsole(width=80, file=io.StringIO())
+    console.print(comparison_tables(names, [], rows))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    assert [shown.count(name) for name in names] == [len(METRICS)] * 2
+    assert "11 nodes: energy, J per epoch" in shown
+    assert "98.12% - 99.01%" in shown
 
 
 def test_energy_is_compared_where_both_runs_have_power(tmp_path: Path) -> None:

@@ -256,6 +256,30 @@ def test_marks_at_the_top_of_percentages_from_zero_are_whole() -> None:
     assert axis.get_ylim()[1] >= 1.07 * 1.03
 
 
+@pytest.mark.parametrize("sizes", [(1, 4), (4, 4)])
+def test_an_axis_of_accuracies_ends_at_all_of_them_with_room_for_the_mark(sizes: tuple[int, int]) -> None:
+    rows = [
+        trial(nodes, kvstore=store, trial=f"n{nodes:02d}-{store}", train_accuracy=accuracy, validation_accuracy=accuracy)
+        for nodes, store, accuracy in zip(sizes, ("dist_sync", "other"), (0.4, 1.0), strict=True)
+    ]
+    figure = drawings.draw_accuracy_by_nodes(example(*rows, kvstore=["dist_sync", "other"]))
+    assert figure is not None
+    for axis in figure.axes:
+        of = axis.xaxis if sizes == (4, 4) else axis.yaxis
+        low, high = of.get_view_interval()
+        assert 1.0 < high < 1.02
+        assert max(tick for tick in of.get_majorticklocs() if low <= tick <= high) == 1.0
+
+
+def test_a_narrow_axis_of_accuracies_grows_downwards() -> None:
+    axis = Figure().add_subplot()
+    axis.plot([1, 11], [0.999, 1.0], marker="o")
+    parts.percent(axis, most=1.0)
+    low, high = axis.get_ylim()
+    assert high < 1.0001
+    assert high - low == pytest.approx(0.02)
+
+
 def test_files_are_the_same_for_the_same_numbers_and_know_the_dark(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     written = figures.write_figures(two_stores(), tmp_path / "a")
