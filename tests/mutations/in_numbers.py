@@ -126,9 +126,14 @@ MUTATIONS = [
         "published numbers",
         "experiments/training/pipeline/plan.py",
         "training/test_pipeline.py",
-        ("rank - self.stage(rank)", "rank"),
         ("(whole - slowest) / plan.micro_batches", "0"),
-        ("limits[:: self.stages]", "limits[::1]"),
+    ),
+    *mutations(
+        "published numbers",
+        "experiments/training/sharding.py",
+        "training/test_pipeline.py",
+        ("rank - self.place(rank)", "rank"),
+        ("limits[:: self.size]", "limits[::1]"),
     ),
     *mutations(
         "published numbers",
