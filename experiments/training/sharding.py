@@ -89,7 +89,8 @@ def grouped(workers: int, size: int, most: int, option: str, too_many: str) -> G
     """
     possible = [number for number in range(2, min(workers, most) + 1) if workers % number == 0]
     nearest = min(possible, key=lambda number: abs(number - size), default=None)
-    way = f"use --{option} {nearest}" if nearest else f"use a multiple of 2 to {most} workers"
+    sizes = "2" if most == 2 else f"2 to {most}"
+    way = f"use --{option} {nearest}" if nearest else f"use a multiple of {sizes} workers"
     remedy = f"{way}, or --strategy data"
     if size > most:
         raise ProgramError(too_many, remedy)

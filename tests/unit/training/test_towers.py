@@ -119,7 +119,7 @@ def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
         ("edge_cnn", 5, 5, "at most, which make no 5 towers", "use a multiple of 2 to 4 workers, or --strategy data"),
         ("edge_cnn", 8, 8, "4 branches beside each other at most", "use --towers 4, or --strategy data"),
         ("edge_cnn", 2, 3, "3 workers cannot be shared out evenly among 2 towers", "use --towers 3, or --strategy data"),
-        ("alexnet_towers", 2, 11, "11 workers cannot", "use a multiple of 2 to 2 workers, or --strategy data"),
+        ("alexnet_towers", 2, 11, "11 workers cannot", "use a multiple of 2 workers, or --strategy data"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(
