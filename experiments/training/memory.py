@@ -103,8 +103,8 @@ def stage_need(architecture: Architecture, image_bytes: float, engine: str, plan
 
 
 def tower_need(architecture: Architecture, image_bytes: float, engine: str, division: Division, place: int) -> Need:
-    """What a worker with branches needs: values, gradients and sums of its own and of what all have, outputs of its branches for
-    its group's images, what comes to them; and at an epoch's end the others' values."""
+    """What a worker with branches needs: values, gradients and sums of its own and of what all have, outputs of its branches
+    and what comes to them for its group's images, and at an epoch's end the others' values."""
     share, size = _share(engine), division.groups.size
     workers = size * division.groups.count
     own = costs.own_values(division, place) + costs.common_values(division)

@@ -145,8 +145,14 @@ def program(
     workers: int, directory: Path, *options: str, model: str = "edge_cnn", **environment: str
 ) -> list[list[training_job.Event]]:
     """Train on the embedded digits, 4 steps an epoch of 48 images; `weights.npz` is worker 0's."""
-    shared = "--dataset=digits --limit=192 --learning-rate=0.1 --seed=5 --momentum=0.9 --kvstore=allreduce"
-    given = [*shared.split(), f"--model={model}", f"--batch-size={48 // workers}", "--save-weights=weights.npz", *options]
+    shared = "--dataset=digits --limit=192 --learning-rate=0.02 --seed=5 --momentum=0.9 --kvstore=allreduce"
+    given = [
+        *shared.split(),
+        f"--model={model}",
+        f"--batch-size={48 // workers}",
+        "--save-weights=weights.npz",
+        *options,
+    ]
     return training_job.run(workers, 0, given, directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment)
 
 

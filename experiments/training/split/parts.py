@@ -184,7 +184,7 @@ def in_parts(
     architecture: Architecture, owned: Mapping[int, Columns], divide: Callable[[Sequence[int]], list[int]]
 ) -> Plan:
     """The parts of a model of which a worker has some outputs of these layers, by their numbers; see `planned`."""
-    others = [layer for number, layer in enumerate(architecture.placed) if number not in owned and any(layer.arrays())]
+    others = [layer for number, layer in enumerate(architecture.placed) if number not in owned]
     summed = buffers(others, divide)
     begins = [names[0] for names in summed[1:]]
     parts: list[SplitPart] = []
@@ -222,11 +222,9 @@ def _begins(layer: PlacedLayer, last: SplitPart, begins: Collection[str]) -> boo
     return next((array.name for array in layer.arrays()), None) in begins
 
 
-def buffers(
-    layers: Sequence[PlacedLayer], divide: Callable[[Sequence[int]], list[int]]
-) -> tuple[tuple[str, ...], ...]:
+def buffers(layers: Sequence[PlacedLayer], divide: Callable[[Sequence[int]], list[int]]) -> tuple[tuple[str, ...], ...]:
     """Names of whole layers' arrays by buffer: limits within a layer are moved to before it."""
-    arrays = [list(layer.arrays()) for layer in layers]
+    arrays = [own for own in (list(layer.arrays()) for layer in layers) if own]
     if not arrays:
         return ()
     limits = list(accumulate(divide([array.size for own in arrays for array in own])))[:-1]

@@ -163,9 +163,9 @@ class SplitKVStore(AllreduceKVStore):
                 return np.empty(0, np.float32)
             return whole[rows[0]].reshape(self._forms[rows[0]][0], -1)[rows[1]].reshape(-1)
 
-        for turn in zip_longest(*held):
+        for turn in zip_longest(*held):  # as many as the worker with the most has
             places = [place(rows) for rows in turn]
-            mine = self._model.values(turn[rank][0]) if turn[rank] else np.empty(0, np.float32)
+            mine = self._model.values(turn[rank][0]) if turn[rank] else place(None)
             if places[rank].size:
                 places[rank][:] = mine
             self._swap([mine] * workers, places)

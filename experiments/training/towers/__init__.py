@@ -1,9 +1,9 @@
-"""The strategy `towers`: branches that lie beside each other are computed by different workers, everything else is data-parallel.
+"""The strategy `towers`: branches beside each other are computed by different workers, everything else is data-parallel.
 
 The two halves of Krizhevsky, Sutskever and Hinton 2012 ("ImageNet classification with deep convolutional neural networks",
-section 3.5), for any model with a concatenation: consecutive workers are a group; each has some branches, gets what comes to them
-of all the group's images, and computes them for all of these. The concatenation puts the branches' outputs together for the
-workers that have the images. The mathematics are those of data parallelism.
+section 3.5), for any model with a concatenation. Consecutive workers are a group. Each has some branches, gets what comes to
+them of all the group's images, and computes them for all of these. The concatenation puts the branches' outputs together for
+the workers that have the images. The mathematics are those of data parallelism.
 """
 
 from __future__ import annotations

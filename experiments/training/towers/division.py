@@ -39,8 +39,7 @@ class Tower(Columns):
     @property
     def units(self) -> int:
         """The branches'."""
-        own = self.branching.columns[self.place]
-        return own.stop - own.start
+        return self.branching.computed[self.place].after[0] * self.branching.values
 
     @property
     def whole(self) -> int:
@@ -80,10 +79,14 @@ class Branching:
         return [_with_branches(self.layer, slice(*pair)) for pair in pairwise(self.limits)]
 
     @property
+    def values(self) -> int:
+        """Of a channel of `after`."""
+        return math.prod(self.after) // self.layer.after[0]
+
+    @property
     def columns(self) -> list[slice]:
         """Each place's values of `after`."""
-        values = math.prod(self.after) // self.layer.after[0]  # of a channel
-        limits = accumulate((layer.after[0] * values for layer in self.computed), initial=0)
+        limits = accumulate((layer.after[0] * self.values for layer in self.computed), initial=0)
         return [slice(*pair) for pair in pairwise(limits)]
 
 

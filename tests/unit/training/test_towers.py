@@ -103,7 +103,8 @@ def test_branches_of_images_have_the_groups_images_and_know_the_own_ones() -> No
 
 def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
     plain = [[{"dense": 4}], [{"dense": 6}]]
-    model = network({"concatenation": [[{"dense": 4}, "normalisation"], [{"dense": 4}]]}, {"concatenation": plain}, {"dense": "classes"})  # fmt: skip
+    normal = [[{"dense": 4}, "normalisation"], [{"dense": 4}]]
+    model = network({"concatenation": normal}, {"concatenation": plain}, {"dense": "classes"})
     found = divided(model, 2, 2)
     assert found
     assert [each.number for each in found.branchings] == [2]
@@ -118,7 +119,13 @@ def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
         ("alexnet", 2, 4, "alexnet has no branches beside each other", "use --strategy data, or a model that has them"),
         ("edge_cnn", 5, 5, "at most, which make no 5 towers", "use a multiple of 2 to 4 workers, or --strategy data"),
         ("edge_cnn", 8, 8, "4 branches beside each other at most", "use --towers 4, or --strategy data"),
-        ("edge_cnn", 2, 3, "3 workers cannot be shared out evenly among 2 towers", "use --towers 3, or --strategy data"),
+        (
+            "edge_cnn",
+            2,
+            3,
+            "3 workers cannot be shared out evenly among 2 towers",
+            "use --towers 3, or --strategy data",
+        ),
         ("alexnet_towers", 2, 11, "11 workers cannot", "use a multiple of 2 workers, or --strategy data"),
     ],
 )
