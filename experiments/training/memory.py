@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 from contract import wire
 
+from . import towers
 from .datasets import Dataset
 from .errors import ProgramError
 from .estimates.traffic import factored, split_layers
 from .models import Architecture, DenseLayer
 from .models.architecture import outputs_of
 from .pipeline import Plan, planned
+from .split import SPLIT
+from .towers import TOWERS, costs
+from .towers.division import Division
 
 if TYPE_CHECKING:
     from .options import Options
@@ -98,11 +102,24 @@ def stage_need(architecture: Architecture, image_bytes: float, engine: str, plan
     return _need(share, values, image_bytes * (1 + plan.stages / workers), outputs_of(placed))
 
 
+def tower_need(architecture: Architecture, image_bytes: float, engine: str, division: Division, place: int) -> Need:
+    """What a worker with branches needs: values, gradients and sums of its own and of what all have, outputs of its branches
+    and what comes to them for its group's images, and at an epoch's end the others' values."""
+    share, size = _share(engine), division.groups.size
+    workers = size * division.groups.count
+    own = costs.own_values(division, place) + costs.common_values(division)
+    values = share.parameters * own + architecture.parameters()
+    walked = size if division.from_images else 1
+    computed = _need(share, values, image_bytes * (1 + walked / workers), costs.outputs(division, place))
+    gathered = _EXCHANGED * costs.gathered_values(division, place) * _FLOAT
+    return Need(computed.fixed, computed.an_image + gathered)
+
+
 def _share(engine: str) -> Share:
     return SHARES.get(engine, SHARES["mxnet"])
 
 
-def _need(share: Share, values: float, image_bytes: float, outputs: Sequence[int]) -> Need:
+def _need(share: Share, values: float, image_bytes: float, outputs: Sequence[float]) -> Need:
     fixed = share.base + values * _FLOAT + image_bytes
     return Need(round(fixed), round((share.outputs * sum(outputs) + share.largest * max(outputs)) * _FLOAT))
 
@@ -133,6 +150,11 @@ class Demand:
         """Of a pipeline, where it is one."""
         return planned(self.architecture, self.chosen, self.workers)
 
+    @cached_property
+    def division(self) -> Division | None:
+        """Of branches, where workers share these."""
+        return towers.planned(self.architecture, self.chosen, self.workers)
+
     @property
     def cutting(self) -> str:
         """The parameter that says in how many pieces a batch is computed."""
@@ -151,10 +173,11 @@ class Demand:
     def words(self) -> str:
         """That in words."""
         needs = self._needs(self.chosen.batch_size, self._pieces)
-        stage = max(range(len(needs)), key=lambda number: needs[number][0].of(needs[number][1]))
-        which = f"stage {stage + 1} of {self.chosen.model}" if self.plan else self.chosen.model
+        most = max(range(len(needs)), key=lambda number: needs[number][0].of(needs[number][1]))
+        part = "stage" if self.plan else "tower" if self.division else ""
+        which = f"{part} {most + 1} of {self.chosen.model}" if part else self.chosen.model
         return (
-            f"{which} with {needs[stage][1]} images at once needs about {self.nbytes // _MEGABYTE} MB with"
+            f"{which} with {needs[most][1]} images at once needs about {self.nbytes // _MEGABYTE} MB with"
             f" {self.chosen.engine}"
         )
 
@@ -174,7 +197,9 @@ class Demand:
         return low * pieces
 
     def pieces(self, memory: int) -> int | None:
-        """The fewest equal pieces in which the batch fits; None where there is no such number."""
+        """The fewest equal pieces in which the batch fits; None where there is no such number, or it cannot be cut."""
+        if self.chosen.own.get("strategy") in (SPLIT, TOWERS):
+            return None
         batch = self.chosen.batch_size * self._together
         counts = (count for count in range(2, min(batch, _MOST_PIECES) + 1) if batch % count == 0)
         return next((count for count in counts if self.fits(memory, pieces=count)), None)
@@ -185,8 +210,12 @@ class Demand:
         return self.plan.stages if self.plan else 1
 
     def _needs(self, batch: int, pieces: int) -> list[tuple[Need, int]]:
-        """What a worker of each stage needs, and the images that it computes at once."""
+        """What a worker of each stage or tower needs, and the images that it computes at once."""
         piece = -(-batch * self._together // pieces)
+        if self.division:
+            places = range(self.division.groups.size)
+            asked = self.architecture, self.image_bytes, self.chosen.engine, self.division
+            return [(tower_need(*asked, place), piece) for place in places]
         if not self.plan:
             return [(self._need(replace(self.chosen, batch_size=batch, accumulate=pieces)), piece)]
         plan = replace(self.plan, micro_batches=pieces)

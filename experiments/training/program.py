@@ -9,7 +9,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from contract import wire
 
-from . import checkpoint, datasets, engines, kvstores, memory, models, options, pipeline, schedule, sharding, trial
+from . import (
+    checkpoint,
+    datasets,
+    engines,
+    kvstores,
+    memory,
+    models,
+    options,
+    pipeline,
+    schedule,
+    sharding,
+    towers,
+    trial,
+)
 from .engines.layout import laid_out_for
 from .errors import ProgramError
 from .estimates.traffic import split_layers
@@ -85,6 +98,7 @@ def _work(chosen: options.Options) -> None:
     if plan:
         plan.shares(shares)
     split_layers(architecture, chosen, workers)
+    division = towers.planned(architecture, chosen, workers)
     sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
     memory.check(architecture, dataset, chosen, os.environ)
     engines.require(chosen.engine)
@@ -106,10 +120,10 @@ def _work(chosen: options.Options) -> None:
             chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
         )
     ) as store:
-        layout = laid_out_for(store, architecture, dataset, begun.arrays, chosen.accumulate)
+        shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
+        layout = laid_out_for(store, architecture, dataset, begun.arrays, chosen.accumulate, shares)
         model = engine.build(layout)
         begun.arrays.clear()  # the model has its own
-        shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
         memory.in_pieces(shares.own, chosen.accumulate)
         store.attach(model, shares)
         store.restore(begun.state)
@@ -125,6 +139,7 @@ def _work(chosen: options.Options) -> None:
             split=[own.layer.name for own in layout.plan.slices.values()] if layout.plan else [],
             implementation=store.implementation,
             stage=plan.described(store.rank) if plan else None,
+            tower=division.described(store.rank) if division else None,
         )
         trainer.run(begun.epoch)
         with store.shared_values():

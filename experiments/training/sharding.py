@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,60 @@ class Shares:
     def total(self) -> int:
         """Images of the global batch."""
         return sum(self.sizes)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Workers of which `size` consecutive ones compute one model together, each at a place of its own; `count` such groups."""
+
+    size: int
+    count: int
+
+    def place(self, rank: int) -> int:
+        """A worker's place in its group."""
+        return rank % self.size
+
+    def number(self, rank: int) -> int:
+        """A worker's group."""
+        return rank // self.size
+
+    def members(self, rank: int) -> list[int]:
+        """The workers of a worker's group, by place."""
+        first = rank - self.place(rank)
+        return list(range(first, first + self.size))
+
+    def peers(self, rank: int) -> list[int]:
+        """The workers at a worker's place, by group."""
+        return list(range(self.place(rank), self.size * self.count, self.size))
+
+    def within(self, shares: Shares) -> Shares:
+        """How a worker's group shares its part of a batch that all workers share so."""
+        members = self.members(shares.place)
+        return Shares(tuple(shares.sizes[rank] for rank in members), self.place(shares.place))
+
+    def among(self, shares: Shares) -> Shares:
+        """How the groups share such a batch: each has the images of all its workers."""
+        limits = (0, *accumulate(shares.sizes))
+        sizes = tuple(end - first for first, end in pairwise(limits[:: self.size]))
+        return Shares(sizes, self.number(shares.place))
+
+
+def grouped(workers: int, size: int, most: int, option: str, too_many: str) -> Groups:
+    """So many workers in groups of `size`, which `option` asks for.
+
+    Raises ProgramError where that does not divide the workers, or is more than the `most` that a model has work for: this is
+    `too_many`.
+    """
+    possible = [number for number in range(2, min(workers, most) + 1) if workers % number == 0]
+    nearest = min(possible, key=lambda number: abs(number - size), default=None)
+    sizes = "2" if most == 2 else f"2 to {most}"
+    way = f"use --{option} {nearest}" if nearest else f"use a multiple of {sizes} workers"
+    remedy = f"{way}, or --strategy data"
+    if size > most:
+        raise ProgramError(too_many, remedy)
+    if workers % size:
+        raise ProgramError(f"{workers} workers cannot be shared out evenly among {size} {option}", remedy)
+    return Groups(size, workers // size)
 
 
 def batch_sizes(environment: Mapping[str, str], batch_size: int, workers: int) -> tuple[int, ...]:

@@ -31,8 +31,7 @@ class Trainer:
         self._options = options
         self._images = dataset.train
         self._model = model
-        passes = store.passes(model, shares)
-        self._passes = passes or model
+        self._passes = store.passes(model, shares) or model
         self._store = store
         self._shares = shares
         self._target = schedule.scaled(options.learning_rate, options.learning_rate_scaling, store.workers)
@@ -41,7 +40,7 @@ class Trainer:
             len(dataset.train.images), options.batch_size, store.workers, options.epoch_steps
         )
         self._partition = Partition(
-            options.shards, dataset.train.labels, passes.shares if passes else shares, seed=options.seed,
+            options.shards, dataset.train.labels, store.walked(shares), seed=options.seed,
             pieces=options.label_pieces, concentration=options.concentration,
         )  # fmt: skip
         self._progress = Progress(store.rank, self._steps)

@@ -1,7 +1,8 @@
 """Train a small model for some steps as one worker, and write what became of it. Run by a test.
 
 Takes a JSON object: engine, entry (of models.yaml), steps, seed, buckets, by_parts, accumulate, rate, kvstore and its options,
-sizes (the images of each of several workers; the store then says how arrays lie in memory), and out, the .npz to write.
+sizes (the images of each of several workers; the store then says how arrays lie in memory), and out, the .npz to write: beside
+the values, losses, scores, buffers (flat), and the bytes sent in all steps, and in all (sent).
 """
 
 import json
@@ -15,6 +16,7 @@ from training import engines
 from training.datasets import Dataset, Split
 from training.engines.layout import laid_out, laid_out_for
 from training.kvstores import KVStoreOptions, registered
+from training.kvstores.allreduce.links import Link
 from training.kvstores.registration import Opening
 from training.models.catalogue import architecture
 from training.sharding import Shares
@@ -35,19 +37,28 @@ engine = engines.load(asked["engine"])
 images_each = sum(sizes) // len(sizes)
 opening = Opening(engine, KVStoreOptions(**asked.get("options", {})), images_each, asked["rate"], finished=0)
 with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
+    shares = Shares(sizes, store.rank)
     if "sizes" in asked:
-        layout = laid_out_for(store, model, dataset, arrays, pieces)
+        layout = laid_out_for(store, model, dataset, arrays, pieces, shares)
     else:
         buckets = asked.get("buckets") or [1] * len(model.arrays)
         layout = laid_out(model, dataset, arrays, buckets, by_parts=asked.get("by_parts", False), accumulate=pieces)
     built = engine.build(layout)
-    shares = Shares(sizes, store.rank)
     store.attach(built, shares)
     built.begin_epoch(asked["seed"])
     score = built.scorer(images[:20], labels[:20])
+    sent: list[int] = []
+    send = Link.send
+
+    def counting(link: Link, message: memoryview) -> None:
+        sent.append(message.nbytes)
+        send(link, message)
+
+    Link.send = counting  # type: ignore[method-assign]
     steps = asked["steps"]
     order = np.arange(steps * BATCH).reshape(steps, BATCH) % len(images)
-    order = order[:, shares.before : shares.before + shares.own]
+    walked = store.walked(shares)
+    order = order[:, walked.before : walked.before + walked.own]
     for batch in built.batches(images[order], labels[order]):
         store.announce(asked["rate"])
         losses.append(built.read(built.train(batch, store)))
@@ -55,8 +66,9 @@ with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
     store.settle()
     built.wait()
     flat = [built.memory(each.value).settled().copy().ravel() for each in built.parameters]
+    of_steps = sum(sent)
     with store.shared_values():
         np.savez(
-            asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat),
+            asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat), sent=[of_steps, sum(sent)],
             **built.weights(), **built.statistics(),
         )  # fmt: skip

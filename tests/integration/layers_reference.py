@@ -70,12 +70,12 @@ class Reference:
                 return self._joined(placed, arrays, value)
 
     def _joined(self, placed: PlacedLayer, arrays: Arrays, value: Array) -> Array:
-        both = [self._through(way, arrays, value) for way in (placed.path, placed.shortcut)]
+        made = [self._through(path, arrays, value) for path in placed.paths]
         match placed.layer:
             case layers.Residual():
-                return np.asarray(both[0] + both[1])
+                return np.asarray(made[0] + made[1])
             case layers.Concatenation():
-                return np.concatenate(both, axis=1)
+                return np.concatenate(made, axis=1)
             case layers.Widening(channels):
                 return np.pad(value, ((0, 0), (0, channels - value.shape[1]), (0, 0), (0, 0)))
         raise NotImplementedError(placed.layer)

@@ -45,12 +45,13 @@ def network(dropout: float = 0.0, activation: str = "tanh") -> dict[str, Any]:
             {"convolution": {"filters": 16, "kernel": 3, "padding": 1, "groups": 8}},
             {"activation": "relu6"},
             {
-                "concatenation": {
-                    "layers": [{"convolution": {"filters": 4, "kernel": 1}}],
-                    "others": [{"convolution": {"filters": 6, "kernel": 3, "padding": 1, "groups": 2}}],
-                }
+                "concatenation": [
+                    [{"convolution": {"filters": 4, "kernel": 1}}],
+                    [{"convolution": {"filters": 6, "kernel": 3, "padding": 1, "groups": 2}}],
+                    [],
+                ]
             },
-            {"widening": 12},
+            {"widening": 28},
             {"pooling": {"kind": "average", "size": 3, "stride": 1, "padding": 1}},
             {"pooling": {"kind": "average", "size": "all"}},
             "flatten",

@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import allreduce_job
+import engine_workers
 import numpy as np
 import pytest
 import training_job
@@ -20,13 +20,12 @@ from training.models import DenseLayer
 from training.models.catalogue import architecture
 from training.sharding import Shares
 from training.split.choice import input_bytes, output_bytes
-from training.split.crossings import Crossing, Swap, columns_of, crossing
-from training.split.parts import Slice
+from training.split.crossings import Crossing, Swap, crossing
+from training.split.parts import Slice, columns_of
 
 from harness.contract import wire
 from harness.paths import EXPERIMENTS, REPOSITORY
 
-JOB = Path(__file__).with_name("engine_job.py")
 LAYER = DenseLayer("dense1", 6, 7, ("dense1_weight", "dense1_bias"))
 NEXT = DenseLayer("dense2", 7, 5, ("dense2_weight", "dense2_bias"))
 SIZES = [(4, 4), (3, 9, 4), (6, 6, 6, 6, 1)]
@@ -121,42 +120,14 @@ SMALL = {
 """AlexNet's shape, without dropout, and with a layer between that is not split."""
 
 
-def trained(
-    directory: Path, sizes: Sequence[int], own: dict[str, Any], **environment: str
-) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """What every worker's run of `engine_job` wrote."""
-    port = allreduce_job.free_ports(len(sizes))
-    common = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
-    ranks = []
-    for rank in range(len(sizes)):
-        job = {
-            "engine": "mxnet", "entry": SMALL, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
-            "options": {"own": {"momentum": 0.9, "weight_decay": 0.01, **own}}, "out": str(directory / f"{rank}.npz"),
-        }  # fmt: skip
-        seat = {
-            wire.RANK: str(rank), wire.WORLD_SIZE: str(len(sizes)), wire.ROOT_ADDRESS: "127.0.0.1",
-            wire.ROOT_PORT: str(port), wire.NODE_ADDRESS: f"127.0.0.{rank + 1}", wire.TRIAL_TOKEN: allreduce_job.TOKEN,
-        }  # fmt: skip
-        settings = {**common, "OMP_NUM_THREADS": "1", **seat, **environment}
-        ranks.append(
-            subprocess.Popen(
-                [training_job.runtime_python(), str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE
-            )
-        )
-    for process in ranks:
-        _, said = process.communicate(timeout=training_job.LIMIT_SECONDS)
-        assert not process.returncode, said.decode()
-    return [dict(np.load(directory / f"{rank}.npz")) for rank in range(len(sizes))]
-
-
 @pytest.mark.mxnet
 @pytest.mark.parametrize(("sizes", "signed"), [((8, 8), True), ((3, 8, 4), False), ((4, 4, 4, 4), False)])
 def test_workers_with_slices_do_what_one_does_with_their_batches(
     tmp_path: Path, sizes: tuple[int, ...], signed: bool
 ) -> None:
-    (alone,) = trained(tmp_path, (sum(sizes),), {})
+    (alone,) = engine_workers.trained(tmp_path, SMALL, (sum(sizes),), {})
     own = {"strategy": "split", "split_layers": "all", "sign_messages": signed}
-    found = trained(tmp_path, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
+    found = engine_workers.trained(tmp_path, SMALL, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
     model = architecture("small", SMALL, 10)
     for worker in found:
         for name in model.shapes():

@@ -225,7 +225,7 @@ class Model(ABC):
 
     @abstractmethod
     def weights(self) -> dict[str, Weights]:
-        """The trained values as they are now, by name, in forward order; of those it does not `hold` its slices.
+        """The trained values as they are now, by name, in forward order; of those it does not `hold` its slices, if any.
 
         Returns:
             copies, as `Architecture.shapes` gives, float32, no unit.
@@ -241,6 +241,17 @@ class Model(ABC):
             a copy, as `Architecture.shapes` gives, float32, no unit.
         """
         return self.weights()[name]
+
+    def values(self, name: str) -> Floats:
+        """The trained values of an array as they are now, or the model's slice of them; as `Memory.settled`.
+
+        Args:
+            name: its name.
+
+        Returns:
+            (size,) float32, no unit.
+        """
+        raise NotImplementedError
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Make room for all of the arrays of which the model has slices; until the next call they are what `scorer` scores by

@@ -12,10 +12,11 @@ import numpy as np
 
 from ..datasets import Dataset
 from ..models import Architecture, DenseLayer, Weights
-from ..split.parts import Plan
+from ..sharding import Shares
 
 if TYPE_CHECKING:
     from ..kvstores.base import KVStore
+    from ..split.parts import Plan
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Layout:
     accumulate: int = 1
     """In how many equal pieces a batch is computed, one after the other, the gradients added up."""
     plan: Plan | None = None
-    """The parts of `Model.train`, where workers compute slices of some for each other; buckets that are summed come
-    first, then one for each slice."""
+    """The parts of `Model.train`, where workers compute some for each other; buckets that are summed come first, then one for
+    each slice."""
 
 
 def laid_out(
@@ -134,7 +135,12 @@ def laid_out(
 
 
 def laid_out_for(
-    store: KVStore, architecture: Architecture, dataset: Dataset, arrays: Mapping[str, Weights], accumulate: int
+    store: KVStore,
+    architecture: Architecture,
+    dataset: Dataset,
+    arrays: Mapping[str, Weights],
+    accumulate: int,
+    shares: Shares,
 ) -> Layout:
     """The layout that a store asks for; all workers ask theirs at the same time.
 
@@ -144,8 +150,9 @@ def laid_out_for(
         dataset: for which images.
         arrays: trained values and statistics by name: as `Architecture.shapes` gives, float32, no unit.
         accumulate: see `Layout`.
+        shares: how the workers share every batch.
     """
-    if plan := store.planned(architecture, arrays):
+    if plan := store.planned(architecture, arrays, shares):
         return _in_parts(architecture, dataset, arrays, plan)
     buckets = store.buckets(architecture.sizes())
     if store.by_parts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .. import towers
 from ..kvstores.allreduce import dense
 from ..kvstores.parameter_server.server_shards import even_bound, in_key_order, server_loads
 from ..kvstores.registration import BFLOAT16, FLOAT32, TWO_BIT
@@ -18,6 +19,8 @@ from ..rules import RULES, Rule, cadence_of
 from ..rules.average import Average
 from ..rules.sgd import Sgd
 from ..split import SPLIT, choice
+from ..towers import TOWERS, costs
+from ..towers.division import Division
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -67,6 +70,8 @@ def traffic(
         return ALONE
     if chosen.kvstore == _NONE:
         return APART
+    if division := towers.planned(architecture, chosen, workers):
+        return _among_towers(division, chosen.batch_size, steps)
     layers = split_layers(architecture, chosen, workers)
     if layers:
         return _with_slices(architecture, layers, workers, chosen.batch_size * workers, steps)
@@ -96,6 +101,14 @@ def _through_stages(plan: Plan, batch: int, steps: int) -> Traffic:
     )
 
 
+def _among_towers(division: Division, batch: int, steps: int) -> Traffic:
+    """What comes to branches and leaves them, for which everybody waits; sums; and, at an epoch's end, branches' values."""
+    sent = costs.sent_bytes(division, batch, steps)
+    return Traffic(
+        float(steps), sent, sent, hides=False, exact=True, one_model=True, computing=costs.slowness(division)
+    )
+
+
 def split_layers(architecture: Architecture, chosen: Options, workers: int) -> list[DenseLayer]:
     """The dense layers whose outputs the workers share. Raises ProgramError where none can be, or is worth it."""
     if chosen.own.get("strategy") != SPLIT:
@@ -109,7 +122,7 @@ def factored(architecture: Architecture, chosen: Options, workers: int) -> list[
     if how == dense.AUTO and chosen.engine == _TORCH and chosen.rule is None:
         how = dense.SUM  # by DistributedDataParallel
     sums = chosen.kvstore == _ALLREDUCE and chosen.accumulate == 1 and chosen.wire == FLOAT32
-    sums = sums and chosen.own.get("strategy") != SPLIT
+    sums = sums and chosen.own.get("strategy") not in (SPLIT, TOWERS)
     if not sums or not cadence_of(chosen.own, chosen.synchronise_every).always or _rule(chosen).offer is not Sgd.offer:
         return []
     return dense.chosen(architecture.dense_layers(), workers, chosen.batch_size * workers, how)

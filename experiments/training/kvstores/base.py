@@ -92,8 +92,8 @@ class KVStore(ABC):
         """
         return ()
 
-    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights]) -> Plan | None:
-        """Say how the model is cut, where workers compute slices of layers for each other; None where each computes all of it.
+    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights], shares: Shares) -> Plan | None:
+        """Say how the model is cut, where workers compute parts of layers for each other; None where each computes all of it.
 
         Where there is a plan, its parts are those of the model, and neither `buckets` nor `factored` is asked. All workers ask
         at the same time.
@@ -101,8 +101,16 @@ class KVStore(ABC):
         Args:
             architecture: the model.
             arrays: its first values by name, as `Architecture.shapes` gives, float32, no unit.
+            shares: how the workers share every batch.
         """
         return None
+
+    def walked(self, shares: Shares) -> Shares:
+        """Say how those share a batch whose batches this worker walks: the workers, unless it begins with others' images too.
+
+        `shares` is how the workers share it.
+        """
+        return shares
 
     def cross(self, number: int, made: Floats, into: Floats) -> None:
         """Hand over what was made before a part that begins with an exchange; on return there is what it takes.

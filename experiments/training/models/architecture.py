@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 from .layers import Convolution, Dense, Layer, LayerError, Shape
 from .weights import GLOROT, WEIGHT, ArraySpec, Weights, first_values
@@ -45,27 +45,25 @@ class PlacedLayer:
     """Its arrays' names begin with this: `conv1`, `dense2`; the kind's prefix and a number."""
     before: Shape
     after: Shape
-    path: tuple[PlacedLayer, ...] = ()
-    """The layers of a residual, or of a concatenation's first list."""
-    shortcut: tuple[PlacedLayer, ...] = ()
-    """Those of the other list."""
+    paths: tuple[tuple[PlacedLayer, ...], ...] = ()
+    """The lists of layers within it, as `Layer.paths` has them."""
 
     def arrays(self) -> Iterator[ArraySpec]:
         """Its trained arrays and those of the layers within it, in forward order."""
         yield from self.layer.arrays(self.name, self.before)
-        for inner in (*self.path, *self.shortcut):
+        for inner in chain(*self.paths):
             yield from inner.arrays()
 
     def statistics(self) -> Iterator[ArraySpec]:
         """Its statistics and those of the layers within it."""
         yield from self.layer.statistics(self.name, self.before)
-        for inner in (*self.path, *self.shortcut):
+        for inner in chain(*self.paths):
             yield from inner.statistics()
 
     def every(self) -> Iterator[PlacedLayer]:
         """It, and those within it."""
         yield self
-        for inner in (*self.path, *self.shortcut):
+        for inner in chain(*self.paths):
             yield from inner.every()
 
 
@@ -212,7 +210,4 @@ def _place(layer: Layer, before: Shape, used: Counter[str]) -> PlacedLayer:
         return _place(Dense(int(layer.filters), layer.bias), before, used)
     used[layer.prefix] += 1
     name = f"{layer.prefix}{used[layer.prefix]}" if layer.prefix else ""
-    if layer.paths:
-        inner = [_placed(layers, before, used) for layers in layer.paths]
-        return PlacedLayer(layer, name, before, after, *inner)
-    return PlacedLayer(layer, name, before, after)
+    return PlacedLayer(layer, name, before, after, tuple(_placed(layers, before, used) for layers in layer.paths))

@@ -18,6 +18,7 @@ MODELS = DATA / "models.yaml"
 _KEYS = {"description", "input", "layers", "drawn"}
 _INPUT = {"side", "channels"}
 _SEQUENCE = "sequence"
+_FEWEST_BRANCHES = 2
 
 
 def names(path: Path = MODELS) -> tuple[str, ...]:
@@ -98,9 +99,17 @@ def _layer(item: object, classes: int) -> Layer:
 
 def _option(name: str, value: object, allowed: Mapping[str, Any], classes: int) -> object:
     try:
+        if "branches" in allowed:
+            return _branches(value, classes)
         return _layers(value, classes) if "layers" in allowed else _checked(value, allowed)
     except LayerError as error:
         raise LayerError(f"{name}: {error}") from None
+
+
+def _branches(value: object, classes: int) -> tuple[tuple[Layer, ...], ...]:
+    if not isinstance(value, list) or len(value) < _FEWEST_BRANCHES:
+        raise LayerError(f"{value!r} is no list of at least {_FEWEST_BRANCHES} lists of layers")
+    return tuple(_layers(branch, classes) for branch in value)
 
 
 def _checked(value: Any, allowed: Mapping[str, Any]) -> Any:

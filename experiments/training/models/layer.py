@@ -57,7 +57,7 @@ class Layer(ABC):
 
     @property
     def paths(self) -> tuple[tuple[Layer, ...], ...]:
-        """The two lists of layers within it; empty where it is a layer by itself."""
+        """The lists of layers within it; empty where it is a layer by itself."""
         return ()
 
     @abstractmethod

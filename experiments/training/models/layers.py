@@ -186,22 +186,21 @@ class Residual(Layer):
 
 @dataclass(frozen=True)
 class Concatenation(Layer):
-    """What two lists of layers make of one input, channels behind channels: the first list's come first."""
+    """What several lists of layers, its branches, make of one input, channels behind channels: the first one's come first."""
 
-    layers: tuple[Layer, ...] = field(metadata={"layers": True})
-    others: tuple[Layer, ...] = field(metadata={"layers": True})
+    branches: tuple[tuple[Layer, ...], ...] = field(metadata={"branches": True})
 
     def output(self, before: Shape) -> Shape:
-        """Both lists' channels."""
-        ends = [after(layers, before) for layers in (self.layers, self.others)]
-        if ends[0][1:] != ends[1][1:]:
-            raise LayerError(f"its layers make {text(ends[0])}, its others {text(ends[1])}")
-        return (ends[0][0] + ends[1][0], *ends[0][1:])
+        """All branches' channels."""
+        ends = [after(branch, before) for branch in self.branches]
+        if unlike := [end for end in ends if end[1:] != ends[0][1:]]:
+            raise LayerError(f"one branch makes {text(ends[0])}, another {text(unlike[0])}")
+        return (sum(end[0] for end in ends), *ends[0][1:])
 
     @property
     def paths(self) -> tuple[tuple[Layer, ...], ...]:
-        """Both lists."""
-        return (self.layers, self.others)
+        """The branches."""
+        return self.branches
 
 
 @dataclass(frozen=True)

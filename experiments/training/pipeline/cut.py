@@ -40,7 +40,7 @@ def blocks(architecture: Architecture) -> list[Block]:
     return [
         Block(
             count,
-            sum(layer_cost(layer, first=layer is architecture.placed[0]) for layer in layers),
+            layers_cost(layers, first=layers[0] is architecture.placed[0]),
             math.prod(layers[0].before),
         )
         for count, layers in zip(counts, architecture.parts(counts), strict=True)
@@ -50,12 +50,15 @@ def blocks(architecture: Architecture) -> list[Block]:
 def layer_cost(placed: PlacedLayer, *, first: bool) -> float:
     """Of one image, forward and backward, in multiply-adds; nothing asks for the gradient of the `first` layer's input."""
     passes = _FORWARD + _GRADIENTS + (0 if first else _ERRORS)
-    found = 0.0
-    for each in placed.every():
-        found += VALUE_OPERATIONS * math.prod(each.after)
-        arrays = each.layer.arrays(each.name, each.before)
-        found += passes * sum(array.size * math.prod(each.after[1:]) for array in arrays if array.kind == WEIGHT)
-    return found
+    arrays = placed.layer.arrays(placed.name, placed.before)
+    products = passes * sum(array.size * math.prod(placed.after[1:]) for array in arrays if array.kind == WEIGHT)
+    within = sum(layers_cost(path, first=first) for path in placed.paths)
+    return VALUE_OPERATIONS * math.prod(placed.after) + products + within
+
+
+def layers_cost(layers: Sequence[PlacedLayer], *, first: bool) -> float:
+    """Of consecutive layers, of which the first may be a model's `first`."""
+    return sum(layer_cost(layer, first=first and layer is layers[0]) for layer in layers)
 
 
 def cut(made_of: Sequence[Block], stages: int) -> list[int]:
@@ -68,6 +71,12 @@ def cut(made_of: Sequence[Block], stages: int) -> list[int]:
     sent = [float(block.inputs) for block in made_of]
     best = _slowest(sums, stages)
     return _fewest(sums, sent, stages, SLACK * best)
+
+
+def evenly(costs: Sequence[float], parts: int) -> list[int]:
+    """How many of consecutive things each of so many parts has, so that the costliest part costs the least."""
+    sums = [0.0, *accumulate(costs)]
+    return _fewest(sums, [0.0] * len(costs), parts, _slowest(sums, parts))
 
 
 def _slowest(sums: Sequence[float], stages: int) -> float:

@@ -25,9 +25,7 @@ class Passes:
 
     def __init__(self, plan: Plan, links: Links, model: Model, shares: Shares) -> None:
         """`shares` is how single workers would share a batch."""
-        self.shares = plan.shares(shares)
-        """How replicas do: every worker walks its replica's batches."""
-        stage, self._size = plan.stage(links.rank), self.shares.own // plan.micro_batches
+        stage, self._size = plan.stage(links.rank), plan.shares(shares).own // plan.micro_batches
         self._slots = plan.under_way(stage)
         self._stage = model.stage(plan.layers[stage], self._slots, self._size)
         self._passes = passes(plan.schedule, stage, plan.stages, plan.micro_batches)

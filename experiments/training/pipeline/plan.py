@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import ProgramError
 from ..models import Architecture
 from ..models.architecture import PlacedLayer
-from ..sharding import Shares
-from .cut import blocks, cut, layer_cost
+from ..sharding import Groups, Shares, grouped
+from .cut import blocks, cut, layers_cost
 from .schedule import under_way
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Plan:
 
     layers: tuple[tuple[PlacedLayer, ...], ...]
     """Each stage's."""
-    replicas: int
+    groups: Groups
+    """A replica each."""
     micro_batches: int
     """Of a replica's batch."""
     schedule: str
@@ -40,28 +41,32 @@ class Plan:
         return len(self.layers)
 
     @property
+    def replicas(self) -> int:
+        """How many there are."""
+        return self.groups.count
+
+    @property
     def counts(self) -> list[int]:
         """Trained arrays of each stage."""
         return [sum(len(list(layer.arrays())) for layer in layers) for layers in self.layers]
 
     def stage(self, rank: int) -> int:
         """The stage that a worker computes."""
-        return rank % self.stages
+        return self.groups.place(rank)
 
     def replica(self, rank: int) -> list[int]:
         """The workers of a worker's replica, by stage."""
-        first = rank - self.stage(rank)
-        return list(range(first, first + self.stages))
+        return self.groups.members(rank)
 
     def peers(self, rank: int) -> list[int]:
         """The workers that compute a worker's stage, by replica: their gradients are added up."""
-        return list(range(self.stage(rank), self.stages * self.replicas, self.stages))
+        return self.groups.peers(rank)
 
     def described(self, rank: int) -> dict[str, object]:
         """A worker's place, numbered from 1, and the layers that it trains, for its `ready` event."""
         stage = self.stage(rank)
         trained = [each.name for layer in self.layers[stage] for each in layer.every() if each.name]
-        return {"number": stage + 1, "of": self.stages, "replica": rank // self.stages + 1, "layers": trained}
+        return {"number": stage + 1, "of": self.stages, "replica": self.groups.number(rank) + 1, "layers": trained}
 
     def under_way(self, stage: int) -> int:
         """Micro-batches that a stage keeps at once."""
@@ -72,11 +77,10 @@ class Plan:
 
         Raises ProgramError where a replica's images are not so many equal micro-batches.
         """
-        limits = (0, *accumulate(shares.sizes))
-        sizes = tuple(end - first for first, end in pairwise(limits[:: self.stages]))
-        for images in sizes:
+        found = self.groups.among(shares)
+        for images in found.sizes:
             _check_micro_batches(images, self.micro_batches)
-        return Shares(sizes, shares.place // self.stages)
+        return found
 
 
 def slowness(plan: Plan) -> float:
@@ -85,8 +89,7 @@ def slowness(plan: Plan) -> float:
     The slowest stage is never idle once the first micro-batch is there and until the last one is through; before and after
     that the other stages compute one micro-batch each.
     """
-    first = plan.layers[0][0]
-    costs = [sum(layer_cost(layer, first=layer is first) for layer in layers) for layers in plan.layers]
+    costs = [layers_cost(layers, first=layers is plan.layers[0]) for layers in plan.layers]
     slowest, whole = max(costs), sum(costs)
     return plan.stages * (slowest + (whole - slowest) / plan.micro_batches) / whole
 
@@ -97,9 +100,11 @@ def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan |
         return None
     stages, micro_batches = int(chosen.own["stages"]), int(chosen.own["micro_batches"])
     _check_options(chosen)
-    _check_stages(architecture, stages, workers)
+    most = len(blocks(architecture))
+    too_many = f"{architecture.name} has {most} layers with something to train, which make no {stages} stages"
+    groups = grouped(workers, stages, most, "stages", too_many)
     _check_micro_batches(chosen.batch_size * stages, micro_batches)
-    return Plan(_layers(architecture, stages), workers // stages, micro_batches, str(chosen.own["schedule"]))
+    return Plan(_layers(architecture, stages), groups, micro_batches, str(chosen.own["schedule"]))
 
 
 def _layers(architecture: Architecture, stages: int) -> tuple[tuple[PlacedLayer, ...], ...]:
@@ -117,19 +122,6 @@ def _check_options(chosen: Options) -> None:
         )
     if chosen.own.get("lars"):
         raise ProgramError("a pipeline cannot have --lars", f"leave --lars out, or use {_DATA}")
-
-
-def _check_stages(architecture: Architecture, stages: int, workers: int) -> None:
-    most = len(blocks(architecture))
-    possible = [number for number in range(2, min(workers, most) + 1) if workers % number == 0]
-    nearest = min(possible, key=lambda number: abs(number - stages), default=None)
-    remedy = f"use --stages {nearest}, or {_DATA}" if nearest else f"use a multiple of 2 to {most} workers, or {_DATA}"
-    if stages > most:
-        raise ProgramError(
-            f"{architecture.name} has {most} layers with something to train, which make no {stages} stages", remedy
-        )
-    if workers % stages:
-        raise ProgramError(f"{workers} workers cannot be shared out evenly among {stages} stages", remedy)
 
 
 def _check_micro_batches(images: int, micro_batches: int) -> None:

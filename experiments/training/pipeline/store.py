@@ -67,6 +67,10 @@ class PipelineKVStore(KVStore):
         peers = self._links.among(self._plan.peers(self.rank))
         self._part = Part(*self._own, self._rule, peers, 0, FLOAT32, layout[stage][1]) if peers.workers > 1 else None
 
+    def walked(self, shares: Shares) -> Shares:
+        """How replicas share it: every worker walks its replica's batches."""
+        return self._plan.shares(shares)
+
     def passes(self, model: Model, shares: Shares) -> Passes:
         """Those of the own stage."""
         return Passes(self._plan, self._links, model, shares)

@@ -43,12 +43,13 @@ class Start:
         split: Sequence[str] = (),
         implementation: str = "",
         stage: Mapping[str, object] | None = None,
+        tower: Mapping[str, object] | None = None,
     ) -> None:
         """Say that this worker is about to train, with what the program itself set in its `environment`.
 
         `replaceable` is whether another worker could take its place, `factored` are the dense layers whose gradients travel
         as their factors, `split` those whose outputs the workers share, `implementation` is whose parameter servers serve,
-        `stage` is the worker's place in a pipeline.
+        `stage` is the worker's place in a pipeline, `tower` what it computes of branches.
         """
         emit(
             wire.READY,
@@ -62,6 +63,7 @@ class Start:
             **({"split": list(split)} if split else {}),
             **({"kvstore_implementation": implementation} if implementation else {}),
             **({"stage": dict(stage)} if stage else {}),
+            **({"tower": dict(tower)} if tower else {}),
             import_seconds=self._before + self._imported - self._loaded,
             data_seconds=self._loaded - self._began,
             store_seconds=time.perf_counter() - self._imported,

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from ..engines.base import Floats
 from ..kvstores.allreduce.exchange import added, as_bytes
 from ..kvstores.allreduce.links import Links
-from ..kvstores.allreduce.shards import bounds, peers
+from ..kvstores.allreduce.shards import peers
 from ..reporting.phases import PULL, PUSH
 from ..sharding import Shares
-from .parts import Slice
+from .parts import Columns
 
 
 class Swap:
@@ -137,13 +136,11 @@ class SlicesScattered(Crossing):
         self._swap(cut, [into[rows] for rows in self._rows])
 
 
-def crossing(before: Slice | None, after: Slice | None, swap: Swap, shares: Shares) -> Crossing:
-    """What is to be exchanged between two parts with these slices, of which at least one is there."""
+def crossing(before: Columns | None, after: Columns | None, swap: Swap, shares: Shares) -> Crossing:
+    """What is to be exchanged between two parts with these slices, of which at least one is there.
+
+    `shares` is how the workers that exchange share their images.
+    """
     rows = [slice(sum(shares.sizes[:rank]), sum(shares.sizes[: rank + 1])) for rank in range(swap.workers)]
     kind = ImagesGathered if before is None else SlicesScattered if after is None else SlicesGathered
-    return kind(swap, rows, columns_of(before.layer.units, swap.workers) if before else [])
-
-
-def columns_of(units: int, workers: int) -> list[slice]:
-    """Every worker's outputs of a layer with so many, by rank."""
-    return [slice(*pair) for pair in pairwise(bounds(units, workers))]
+    return kind(swap, rows, before.columns(swap.workers) if before else [])

@@ -6,12 +6,16 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
 
 from ..engines.base import Floats, Memory, Model, Parameter
 from ..errors import ProgramError
 from ..kvstores.allreduce.dense import SUM
 from ..kvstores.allreduce.exchange import unlike
 from ..kvstores.allreduce.kvstore import AllreduceKVStore
+from ..kvstores.allreduce.links import Links
 from ..kvstores.allreduce.shards import split
 from ..kvstores.registration import Opening
 from ..models import Architecture, Weights
@@ -19,8 +23,8 @@ from ..reporting.phases import BACKWARD, PULL, UPDATE
 from ..rules.common import Descent, State
 from ..sharding import Shares
 from .choice import AUTO, chosen
-from .crossings import Crossing, Swap, columns_of, crossing
-from .parts import Plan, Slice, planned
+from .crossings import Crossing, Swap, crossing
+from .parts import Plan, Rows, Slice, columns_of, planned
 
 _CROSSINGS = 0
 """Their channel: whoever waits for them computes nothing meanwhile, so they overtake sums."""
@@ -55,25 +59,36 @@ class SplitKVStore(AllreduceKVStore):
         """Layers that are not split have sums."""
         return SUM
 
-    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights]) -> Plan | None:
+    def planned(self, architecture: Architecture, arrays: Mapping[str, Weights], shares: Shares) -> Plan | None:
         """Cut the model, and make sure that all workers cut the same values."""
-        images = self._images * self.workers
-        layers = chosen(architecture, self.workers, images, self._how)
-        if not layers:
+        self._plan = self._cut(architecture, shares)
+        if self._plan is None:
             return None
-        own = [columns_of(layer.units, self.workers)[self.rank] for layer in layers]
-        slices = [Slice(layer, part.start, part.stop, images) for layer, part in zip(layers, own, strict=True)]
-        digest = hashlib.sha256(repr(layers).encode())
-        for layer in layers:
-            for name in layer.arrays:
-                digest.update(arrays[name].data)
+        self._forms = architecture.shapes()
+        self._group, self._shares = self._exchanging(shares)
+        held = self._plan.held(self._group.workers)
+        digest = hashlib.sha256(repr(held).encode())
+        for name in dict.fromkeys(name for one in held for name, _ in one):
+            digest.update(arrays[name].data)
         if others := unlike(self._links, digest.digest()):
             raise ProgramError(
                 f"workers {', '.join(map(str, others))} begin with other values than worker {self.rank}",
                 "give all workers of a trial the same program, options and checkpoint",
             )
-        self._plan = planned(architecture, slices, split)
         return self._plan
+
+    def _cut(self, architecture: Architecture, shares: Shares) -> Plan | None:
+        """The model's parts; None where nothing is shared."""
+        layers = chosen(architecture, self.workers, shares.total, self._how)
+        if not layers:
+            return None
+        own = [columns_of(layer.units, self.workers)[self.rank] for layer in layers]
+        slices = [Slice(layer, part.start, part.stop, shares.total) for layer, part in zip(layers, own, strict=True)]
+        return planned(architecture, slices, split)
+
+    def _exchanging(self, shares: Shares) -> tuple[Links, Shares]:
+        """The workers that exchange at crossings, and how these share their images."""
+        return self._links, shares
 
     def _summed(self, model: Model) -> Sequence[Parameter]:
         """All but the slices."""
@@ -84,13 +99,13 @@ class SplitKVStore(AllreduceKVStore):
         super().attach(model, shares)
         if self._plan is None:
             return
-        self._model, self._shares = model, shares
-        self._swap = Swap(self._links, _CROSSINGS)
-        slices = self._plan.slices
+        self._model, self._total = model, shares.total
+        self._swap = Swap(self._group, _CROSSINGS)
+        owned = self._plan.owned
         for number in self._plan.crossings:
-            self._crossings[number] = crossing(slices.get(number - 1), slices.get(number), self._swap, shares)
+            self._crossings[number] = crossing(owned.get(number - 1), owned.get(number), self._swap, self._shares)
         buffers = model.parameters[len(self._plan.summed) :]
-        for (number, own), buffer in zip(slices.items(), buffers, strict=True):
+        for (number, own), buffer in zip(self._plan.slices.items(), buffers, strict=True):
             state, memories = State(), (model.memory(buffer.value), model.memory(buffer.gradient))
             self._owned[number] = _Owned(own, *memories, state, Descent(self._method, state))
 
@@ -123,33 +138,37 @@ class SplitKVStore(AllreduceKVStore):
         if own := self._owned.get(number):
             gradients, values = own.gradients.settled(), own.values.settled()
             self.phases.compute(BACKWARD)
-            own.descent(values, gradients, self._step.learning_rate, self._shares.total)
+            own.descent(values, gradients, self._step.learning_rate, self._total)
             self.phases.lap(UPDATE)
 
     @contextmanager
     def shared_values(self) -> Iterator[None]:
         """While it lasts, the model has all of every array."""
         with super().shared_values():
-            if self._owned and not self._whole:
-                self._put_together()
+            if self._plan and not self._whole:
+                self._put_together(self._plan)
                 self._whole = True
             yield
 
-    def _put_together(self) -> None:
-        """Everybody's slices to everybody."""
-        whole = self._model.hold(
-            {name: form for own in self._owned.values() for name, form in own.slice.layer.forms.items()}
-        )
-        for own in self._owned.values():
-            values = own.values.settled()
-            start = 0
-            for name in own.slice.layer.arrays:
-                rows = whole[name].reshape(own.slice.layer.units, -1)
-                mine = rows[own.slice.first : own.slice.end]
-                mine[:] = values[start : start + mine.size].reshape(mine.shape)
-                start += mine.size
-                parts = [rows[part] for part in columns_of(own.slice.layer.units, self.workers)]
-                self._swap([mine] * self.workers, parts)
+    def _put_together(self, plan: Plan) -> None:
+        """To everybody what each has of the arrays that not all have."""
+        workers, rank = self._group.workers, self._group.rank
+        held = plan.held(workers)
+        missing = {name for other, rows in enumerate(held) if other != rank for name, _ in rows}
+        whole = self._model.hold({name: self._forms[name] for name in self._forms if name in missing})
+
+        def place(rows: Rows | None) -> Floats:
+            """Where in the whole arrays these rows are to be; nowhere for none, and those of an array that is whole here."""
+            if rows is None or rows[0] not in whole:
+                return np.empty(0, np.float32)
+            return whole[rows[0]].reshape(self._forms[rows[0]][0], -1)[rows[1]].reshape(-1)
+
+        for turn in zip_longest(*held):  # as many as the worker with the most has
+            places = [place(rows) for rows in turn]
+            mine = self._model.values(turn[rank][0]) if turn[rank] else place(None)
+            if places[rank].size:
+                places[rank][:] = mine
+            self._swap([mine] * workers, places)
 
     def _layer_states(self) -> dict[str, State]:
         """Of the own slices, too."""

@@ -16,8 +16,7 @@ from training.memory import Demand
 from training.models import Architecture
 from training.models.catalogue import architecture
 from training.split.choice import ALL, AUTO, chosen, split_bytes
-from training.split.crossings import columns_of
-from training.split.parts import Plan, Slice, planned, sliceable
+from training.split.parts import Plan, Slice, columns_of, planned, sliceable
 
 BATCH = 64
 

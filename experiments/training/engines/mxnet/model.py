@@ -56,6 +56,7 @@ class MxnetModel(Model):
         self._whole: dict[str, Array] = {}
         self._scores = self._scoring()
         self._validate = self._scorer()
+        self._walked = plan.walked if plan else None
         self._joints = {number: Joint(plan, number, self.memory) for number in plan.crossings} if plan else {}
         self._parts = self._training(_parts_of(layout))
         self._memories: dict[int, MxnetMemory] = {}
@@ -77,6 +78,8 @@ class MxnetModel(Model):
     def train(self, batch: Batch, store: KVStore) -> Array:
         """Enqueue forward and backward of every part, for every piece of the batch."""
         images, labels = batch
+        if self._walked:
+            labels = labels[self._walked]
         size = len(labels) // self._accumulate
         outcome: Array = None
         for piece in range(self._accumulate):
@@ -178,12 +181,16 @@ class MxnetModel(Model):
 
     def weights(self) -> dict[str, Weights]:
         """The trained values as they are now."""
-        return {name: self.weight(name) for name in self._order}
+        return {name: self.weight(name) for name in self._order if name in self._whole or name in self._values}
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
         found: Weights = (self._whole if name in self._whole else self._values)[name].asnumpy()
         return found
+
+    def values(self, name: str) -> Floats:
+        """The array's own memory."""
+        return self.memory(self._values[name]).settled()
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Arrays of MXNet's, and another graph: the old one would keep the old arrays."""
@@ -223,10 +230,19 @@ class MxnetModel(Model):
         return Graph(self._scores, {**self._values, **self._whole, **self._statistics})
 
     def _symbol(
-        self, layers: Sequence[PlacedLayer], translator: Translator, *, last: bool, flat: bool = False
+        self,
+        layers: Sequence[PlacedLayer],
+        translator: Translator,
+        *,
+        last: bool,
+        from_flat: bool = False,
+        flat: bool = False,
     ) -> Array:
-        """Of layers in training; the model's last ones go on to the loss."""
-        symbol = translator.through(layers, mx.sym.var(IMAGES), training=True)
+        """Of layers in training; the model's last ones go on to the loss. What is exchanged is flat."""
+        symbol = mx.sym.var(IMAGES)
+        if from_flat and layers:
+            symbol = mx.sym.reshape(symbol, shape=(-1, *layers[0].before))
+        symbol = translator.through(layers, symbol, training=True)
         if flat:
             symbol = mx.sym.Flatten(symbol)
         if not last:
@@ -236,11 +252,17 @@ class MxnetModel(Model):
 
     def _training(self, layers_of: Sequence[Sequence[PlacedLayer]]) -> list[Part]:
         """A part for some layers each."""
-        architecture, translator = self._architecture, self._translator
+        architecture, translator = self._architecture, self._translator.beginning_with(layers_of[0][0])
         parts: list[Part] = []
-        for number, layers in enumerate(layers_of, 1):
+        for number, layers in enumerate(layers_of):
             translator.inputs = {}
-            symbol = self._symbol(layers, translator, last=number == len(layers_of), flat=number in self._joints)
+            symbol = self._symbol(
+                layers,
+                translator,
+                last=number == len(layers_of) - 1,
+                from_flat=number in self._joints,
+                flat=number + 1 in self._joints,
+            )
             units = {layer.name: layer.units for layer in architecture.dense_layers()}
             factored = {name: units[name] for name in translator.inputs}
             if factored:

@@ -85,6 +85,12 @@ class Translator:
         found._computed = computed_channels(placed_layers, VECTOR)
         return found
 
+    def beginning_with(self, first: PlacedLayer) -> Translator:
+        """The same where a part of the model's first layer is computed instead of all of it."""
+        found = copy(self)
+        found._first = first
+        return found
+
     def through(self, placed_layers: Sequence[PlacedLayer], symbol: Array, *, training: bool) -> Array:
         """What layers make of a symbol.
 
@@ -128,12 +134,12 @@ class Translator:
         """Layers that put something beside or onto something."""
         if isinstance(placed.layer, layers.Widening):
             return _with_zero_channels(symbol, placed.layer.channels - placed.before[0])
-        both = [self.through(way, symbol, training=training) for way in (placed.path, placed.shortcut)]
+        made = [self.through(path, symbol, training=training) for path in placed.paths]
         match placed.layer:
             case layers.Residual():
-                return operator.add(*both)
+                return operator.add(*made)
             case layers.Concatenation():
-                return mx.sym.concat(*both, dim=1)
+                return mx.sym.concat(*made, dim=1) if len(made) > 1 else made[0]
         raise NotImplementedError(f"MXNet's engine has no {type(placed.layer).__name__}")
 
     def _pixels(self, symbol: Array) -> Array:

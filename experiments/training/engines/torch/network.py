@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import nn
@@ -93,9 +93,9 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
             case layers.Widening(channels):
                 return nn.ConstantPad3d((0, 0, 0, 0, 0, channels - placed.before[0]), 0.0)
             case layers.Residual():
-                return _Sum(self._sequence(placed.path), self._sequence(placed.shortcut))
+                return _Sum(map(self._sequence, placed.paths))
             case layers.Concatenation():
-                return _Concatenation(self._sequence(placed.path), self._sequence(placed.shortcut))
+                return _Concatenation(map(self._sequence, placed.paths))
         raise NotImplementedError(f"PyTorch's engine has no {type(placed.layer).__name__}")
 
 
@@ -123,16 +123,21 @@ def _pooling(layer: layers.Pooling) -> nn.Module:
     return kind(layer.size, layer.stride or layer.size, layer.padding)
 
 
-class _Sum(nn.Module):  # type: ignore[misc]
-    def __init__(self, path: nn.Module, shortcut: nn.Module) -> None:
+class _Joined(nn.Module):  # type: ignore[misc]
+    def __init__(self, paths: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.path = path
-        self.shortcut = shortcut
+        self.paths = nn.ModuleList(paths)
 
+    def made(self, value: torch.Tensor) -> list[torch.Tensor]:
+        return [path(value) for path in self.paths]
+
+
+class _Sum(_Joined):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        return self.path(value) + self.shortcut(value)
+        path, shortcut = self.made(value)
+        return path + shortcut
 
 
-class _Concatenation(_Sum):
+class _Concatenation(_Joined):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
-        return torch.cat((self.path(value), self.shortcut(value)), dim=1)
+        return torch.cat(self.made(value), dim=1)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.descent import OPTIONS as STEP_OPTIONS
 from ...split import SPLIT
+from ...towers import TOWERS
 from ..base import KVStore
 from ..registration import BFLOAT16, FLOAT32, Opening, Registration
 
 
 def _open(opening: Opening) -> KVStore:
-    if opening.options.own.get("strategy") == SPLIT:
+    strategy = opening.options.own.get("strategy")
+    if strategy == SPLIT:
         from ...split.store import SplitKVStore
 
         return SplitKVStore(opening)
+    if strategy == TOWERS:
+        from ...towers.store import TowersKVStore
+
+        return TowersKVStore(opening)
     from .kvstore import AllreduceKVStore
 
     return AllreduceKVStore(opening)

@@ -44,7 +44,6 @@ from .links import Links
 from .part import Part, Step
 from .shards import split
 
-_PARTS = 2
 _FACTORS = 2
 """The channel of factors, after one for each part."""
 _CADENCE = "cadence"
@@ -61,6 +60,8 @@ class AllreduceKVStore(KVStore):
     name = "allreduce"
     first_channel = 0
     """Of the sums; those before it are a strategy's."""
+    most_parts = 2
+    """Buffers that may be added up, a channel each."""
 
     def __init__(self, opening: Opening) -> None:
         options = opening.options
@@ -78,12 +79,13 @@ class AllreduceKVStore(KVStore):
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
         self._images = opening.batch_size
         self.phases = Phases(in_turns=opening.engine.in_turns())
-        channels = self.first_channel + (_PARTS if self.by_parts else 1) + (self._dense != SUM)
+        channels = self.first_channel + (self.most_parts if self.by_parts else 1) + (self._dense != SUM)
         seat = replace(Seat.from_environment(), signed=bool(options.own.get("sign_messages")))
         self._links = Links(seat, channels, phases=self.phases)
         self.rank = self._links.rank
         self.workers = self._links.workers
         self._parts: list[Part] = []
+        self._departed: Part | None = None
         self._factors: Factors | None = None
 
     def _check(self) -> None:
@@ -154,7 +156,9 @@ class AllreduceKVStore(KVStore):
             (each.name, values.settled().size, sum(one.layer.size for one in each.factored))
             for each, (values, _) in zip(buffers, memories, strict=True)
         ]
-        agree(self._links, repr((self._setting, shares.sizes, layout)))
+        links = [self._adding(number) for number in range(len(buffers))]
+        common = [each for each, own in zip(layout, links, strict=True) if own is self._links]
+        agree(self._links, repr((self._setting, shares.sizes, common)))
         places = places_in(model)
 
         def rule(size: int, places: Sequence[slice] = ()) -> Rule:
@@ -164,9 +168,9 @@ class AllreduceKVStore(KVStore):
 
         summed = {name: size - factored for name, size, factored in layout}
         self._parts = [
-            Part(*memory, rule(size, places[name]), self._links, channel, self._wire, size, apart=self._apart)
-            for channel, (memory, (name, size)) in enumerate(
-                zip(memories, summed.items(), strict=True), self.first_channel
+            Part(*memory, rule(size, places[name]), own, channel, self._wire, size, apart=self._apart)
+            for channel, (memory, (name, size), own) in enumerate(
+                zip(memories, summed.items(), links, strict=True), self.first_channel
             )
         ]
         if any(parameter.factored for parameter in model.parameters):
@@ -176,10 +180,15 @@ class AllreduceKVStore(KVStore):
         """The buffers whose gradients are added up, or travel as factors."""
         return model.parameters
 
+    def _adding(self, buffer: int) -> Links:
+        """The workers that add up a buffer: all."""
+        return self._links
+
     def announce(self, learning_rate: float) -> None:
         """Begin a step."""
         meets = self._cadence.advance()
         self._step = Step(learning_rate, meets, delay=0 if self._cadence.every_step else self._delay)
+        self._departed = None
         for part in self._parts:
             part.begin()
 
@@ -199,11 +208,12 @@ class AllreduceKVStore(KVStore):
 
         While an engine with threads computes this part's backward, the one after it is summed up.
         """
-        if not self.phases.in_turns and number + 1 < len(self._parts):
-            self._parts[number + 1].update()
+        if not self.phases.in_turns and self._departed:
+            self._departed.update()
         if self._factors:
             self._factors.offer_all_inputs()
-        self._parts[number].depart(self._step)
+        self._departed = self._parts[number]
+        self._departed.depart(self._step)
         if self._factors:
             self._factors.offer_errors(number)
 

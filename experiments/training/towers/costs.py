@@ -1,0 +1,94 @@
+"""What it costs to have branches on different workers: bytes, computing, memory. Pure.
+
+Of an image's values, with g workers of b images each in a group, of which the own tower makes c of C, a worker sends
+
+    before branches: what comes to them, to all others, and its gradient back       2 (g - 1) b inputs
+    behind them: the own outputs to who has the images, errors of the others back   b ((g - 2) c + C)
+    from branches to branches: the same for all images of the group                 g b ((g - 2) c + C)
+
+and it gets as many. A branch's gradients are added up over the groups, all others over all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..kvstores.allreduce.dense import shard_bytes
+from ..models.architecture import PlacedLayer, outputs_of
+from ..pipeline.cut import layer_cost, layers_cost
+from ..split.parts import Columns, SplitPart
+from .division import Division
+
+_BYTES = 4  # of a float32
+
+
+def sent_bytes(division: Division, batch: int, steps: int) -> float:
+    """What the worker that sends most sends a step with `batch` images each, an epoch's end shared out among so many steps."""
+    groups = division.groups
+    found = []
+    for place in range(groups.size):
+        plan, own = division.at(place), own_values(division, place)
+        crossed = sum(
+            crossed_values(plan.parts[number - 1].slice, plan.parts[number].slice, groups.size)
+            for number in plan.crossings
+        )
+        told = own * (groups.size - 1) * _BYTES / steps
+        found.append(batch * crossed * _BYTES + shard_bytes(own, groups.count) + told)
+    return max(found) + shard_bytes(common_values(division), groups.size * groups.count)
+
+
+def crossed_values(before: Columns | None, after: Columns | None, size: int) -> int:
+    """What a worker sends between two parts, forwards and backwards, for an image of its own, in a group of so many."""
+    if before:
+        return ((size - 2) * before.units + before.whole) * (size if after else 1)
+    return 2 * (size - 1) * after.inputs if after else 0
+
+
+def own_values(division: Division, place: int) -> int:
+    """Trained values of a place's branches."""
+    return sum(array.size for each in division.branchings for array in each.computed[place].arrays())
+
+
+def common_values(division: Division) -> int:
+    """Trained values that all workers have."""
+    own = sum(own_values(division, place) for place in range(division.groups.size))
+    return division.architecture.parameters() - own
+
+
+def slowness(division: Division) -> float:
+    """How many times as long as the whole model for its own images a worker computes, or waits for the slowest of its group."""
+    size = division.groups.size
+    places = [division.at(place).parts for place in range(size)]
+    slowest = sum(
+        max(_cost(part, size, first=not number) for part in parts)
+        for number, parts in enumerate(zip(*places, strict=True))
+    )
+    return slowest / layers_cost(division.architecture.placed, first=True)
+
+
+def outputs(division: Division, place: int) -> list[float]:
+    """How many values each layer of a place makes for an image of its own; without those that change values in place."""
+    parts = division.at(place).parts
+    weighed = [each for part in parts for each in _weighed(part, division.groups.size)]
+    return [times * values for layer, times in weighed for values in outputs_of([layer])]
+
+
+def gathered_values(division: Division, place: int) -> int:
+    """What comes to a place's branches from other layers, for an image of its own."""
+    owned = division.at(place).owned
+    return division.groups.size * sum(own.inputs for number, own in owned.items() if number)
+
+
+def _cost(part: SplitPart, size: int, *, first: bool) -> float:
+    return sum(
+        times * layer_cost(layer, first=first and layer is part.layers[0]) for layer, times in _weighed(part, size)
+    )
+
+
+def _weighed(part: SplitPart, size: int) -> Iterator[tuple[PlacedLayer, float]]:
+    """A part's layers, each with how often it is computed for an image of the worker's own: of a branch for all the group's."""
+    for number, layer in enumerate(part.layers):
+        if part.slice is None:
+            yield layer, 1.0
+        else:
+            yield layer, size * (part.slice.units / part.slice.whole if number else 1.0)

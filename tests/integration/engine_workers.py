@@ -1,0 +1,46 @@
+"""Workers of `engine_job` that meet by the allreduce store, as processes on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import allreduce_job
+import numpy as np
+import training_job
+
+from harness.contract import wire
+
+JOB = Path(__file__).with_name("engine_job.py")
+
+
+def trained(
+    directory: Path, entry: dict[str, Any], sizes: Sequence[int], own: dict[str, Any], **environment: str
+) -> list[dict[str, np.ndarray[Any, Any]]]:
+    """What every worker's run wrote, each with so many images of a step; `own` are the program's parameters."""
+    port = allreduce_job.free_ports(len(sizes))
+    common = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
+    ranks = []
+    for rank in range(len(sizes)):
+        job = {
+            "engine": "mxnet", "entry": entry, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
+            "options": {"own": {"momentum": 0.9, "weight_decay": 0.01, **own}}, "out": str(directory / f"{rank}.npz"),
+        }  # fmt: skip
+        seat = {
+            wire.RANK: str(rank), wire.WORLD_SIZE: str(len(sizes)), wire.ROOT_ADDRESS: "127.0.0.1",
+            wire.ROOT_PORT: str(port), wire.NODE_ADDRESS: f"127.0.0.{rank + 1}", wire.TRIAL_TOKEN: allreduce_job.TOKEN,
+        }  # fmt: skip
+        settings = {**common, "OMP_NUM_THREADS": "1", **seat, **environment}
+        ranks.append(
+            subprocess.Popen(
+                [training_job.runtime_python(), str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE
+            )
+        )
+    for process in ranks:
+        _, said = process.communicate(timeout=training_job.LIMIT_SECONDS)
+        assert not process.returncode, said.decode()
+    return [dict(np.load(directory / f"{rank}.npz")) for rank in range(len(sizes))]
