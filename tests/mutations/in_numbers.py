@@ -129,6 +129,9 @@ MUTATIONS = [
         ("rank - self.stage(rank)", "rank"),
         ("(whole - slowest) / plan.micro_batches", "0"),
         ("limits[:: self.stages]", "limits[::1]"),
+        ("next(alone, None) if images == 1 else None", "None"),
+        ("math.prod(each.before[1:]) == 1", "True"),
+        ("            self.check(images)\n", ""),
     ),
     *mutations(
         "published numbers",
