@@ -19,7 +19,7 @@ JOB = Path(__file__).with_name("engine_job.py")
 
 
 def trained(
-    directory: Path, entry: dict[str, Any], sizes: Sequence[int], own: dict[str, Any], **environment: str
+    directory: Path, engine: str, entry: dict[str, Any], sizes: Sequence[int], own: dict[str, Any], **environment: str
 ) -> list[dict[str, np.ndarray[Any, Any]]]:
     """What every worker's run wrote, each with so many images of a step; `own` are the program's parameters."""
     port = allreduce_job.free_ports(len(sizes))
@@ -27,7 +27,7 @@ def trained(
     ranks = []
     for rank in range(len(sizes)):
         job = {
-            "engine": "mxnet", "entry": entry, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
+            "engine": engine, "entry": entry, "steps": 6, "seed": 3, "rate": 0.1, "sizes": sizes, "kvstore": "allreduce",
             "options": {"own": {"momentum": 0.9, "weight_decay": 0.01, **own}}, "out": str(directory / f"{rank}.npz"),
         }  # fmt: skip
         seat = {
@@ -37,7 +37,7 @@ def trained(
         settings = {**common, "OMP_NUM_THREADS": "1", **seat, **environment}
         ranks.append(
             subprocess.Popen(
-                [training_job.runtime_python(), str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE
+                [training_job.python_of(engine), str(JOB), json.dumps(job)], env=settings, stderr=subprocess.PIPE
             )
         )
     for process in ranks:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +62,14 @@ def network(dropout: float = 0.0, activation: str = "tanh") -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=[pytest.param("mxnet", marks=pytest.mark.mxnet), "torch"])
+@pytest.fixture(params=training_job.ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    if request.param == "torch" and importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed here; docs/how-to/pytorch.md says how nodes get it")
     return str(request.param)
 
 
 def trained(directory: Path, engine: str, entry: dict[str, Any], **asked: object) -> dict[str, np.ndarray]:
     """What a run of `engine_job` wrote."""
-    python = training_job.runtime_python() if engine == "mxnet" else sys.executable
+    python = training_job.python_of(engine)
     out = directory / "out.npz"
     job = {"engine": engine, "entry": entry, "steps": 1, "seed": SEED, "rate": RATE, "out": str(out), **asked}
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}

@@ -1,4 +1,4 @@
-"""Workers in a pipeline, on real MXNet and real sockets: the same weights as one process with all the images."""
+"""Workers in a pipeline, on real engines and real sockets: the same weights as one process with all the images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ Ranks = list[list[training_job.Event]]
 
 
 def train(
-    directory: Path, workers: int, *options: str, model: str = "lenet5", images: int = BATCH, **environment: str
+    directory: Path,
+    workers: int,
+    *options: str,
+    engine: str,
+    model: str = "lenet5",
+    images: int = BATCH,
+    **environment: str,
 ) -> tuple[dict[str, np.ndarray], Ranks]:
     """Some steps over so many images each, shared by so many workers; worker 0's weights, and all events."""
     out = directory / f"weights-{workers}.npz"
     arguments = [
-        "--dataset=digits", f"--limit={STEPS * images}", f"--model={model}", f"--batch-size={images // workers}",
-        "--learning-rate=0.1", f"--save-weights={out}", *options,
+        f"--engine={engine}", "--dataset=digits", f"--limit={STEPS * images}", f"--model={model}",
+        f"--batch-size={images // workers}", "--learning-rate=0.1", f"--save-weights={out}", *options,
     ]  # fmt: skip
     if not any(each.startswith("--epochs=") for each in options):
         arguments.append("--epochs=1")
@@ -57,13 +63,17 @@ def of_epoch(ranks: Ranks, key: str) -> list[object]:
     return [next(event for event in events if event["event"] == "epoch")[key] for events in ranks]
 
 
+@pytest.fixture(scope="module", params=training_job.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndarray], Ranks]:
+def whole(tmp_path_factory: pytest.TempPathFactory, engine: str) -> tuple[dict[str, np.ndarray], Ranks]:
     """What one process makes of it."""
-    return train(tmp_path_factory.mktemp("whole"), 1, "--kvstore=none")
+    return train(tmp_path_factory.mktemp("whole"), 1, "--kvstore=none", engine=engine)
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize(
     ("workers", "stages", "schedule", "environment"),
     [
@@ -77,6 +87,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndarra
 )
 def test_the_same_weights_as_one_process(
     tmp_path: Path,
+    engine: str,
     whole: tuple[dict[str, np.ndarray], Ranks],
     workers: int,
     stages: int,
@@ -84,7 +95,7 @@ def test_the_same_weights_as_one_process(
     environment: dict[str, str],
 ) -> None:
     expected_weights, one = whole
-    found, ranks = pipeline(tmp_path, workers, stages, f"--schedule={schedule}", **environment)
+    found, ranks = pipeline(tmp_path, workers, stages, f"--schedule={schedule}", engine=engine, **environment)
     assert_close(found, expected_weights)
     assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
     sizes = environment.get("HARNESS_BATCH_SIZES", ",".join([str(BATCH // workers)] * workers)).split(",")
@@ -100,38 +111,37 @@ def test_the_same_weights_as_one_process(
     assert places[-1]["layers"][-1] == "dense3"
 
 
-@pytest.mark.mxnet
-def test_where_a_steps_time_went_is_told_apart(tmp_path: Path) -> None:
-    _, ranks = pipeline(tmp_path, 2, 2, **THREADS)
+def test_where_a_steps_time_went_is_told_apart(tmp_path: Path, engine: str) -> None:
+    _, ranks = pipeline(tmp_path, 2, 2, engine=engine, **THREADS)
     for phase in ("forward", "backward", "push", "wait", "pull", "update"):
         assert all(isinstance(seconds, float) and seconds > 0 for seconds in of_epoch(ranks, f"{phase}_seconds")), phase
 
 
-@pytest.mark.mxnet
-def test_momentum_weight_decay_and_signed_messages(tmp_path: Path) -> None:
+def test_momentum_weight_decay_and_signed_messages(tmp_path: Path, engine: str) -> None:
     options = ["--momentum=0.9", "--weight-decay=0.001", "--epochs=2", "--no-validation"]
-    expected, _ = train(tmp_path, 1, "--kvstore=none", *options, model="lenet")
-    found, _ = pipeline(tmp_path, 4, 2, *options, "--sign-messages", model="lenet")
+    expected, _ = train(tmp_path, 1, "--kvstore=none", *options, engine=engine, model="lenet")
+    found, _ = pipeline(tmp_path, 4, 2, *options, "--sign-messages", engine=engine, model="lenet")
     assert_close(found, expected)
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize(("workers", "options"), [(2, []), (4, ["--momentum=0.9"])])
-def test_a_continued_pipeline_ends_with_the_same_bits(tmp_path: Path, workers: int, options: list[str]) -> None:
+def test_a_continued_pipeline_ends_with_the_same_bits(
+    tmp_path: Path, engine: str, workers: int, options: list[str]
+) -> None:
     options = [*options, "--no-validation"]
-    through, _ = pipeline(tmp_path, workers, 2, "--epochs=2", *options)
-    pipeline(tmp_path, workers, 2, "--epochs=1", *options, HARNESS_CHECKPOINT="kept-{rank}.npz")
+    through, _ = pipeline(tmp_path, workers, 2, "--epochs=2", *options, engine=engine)
+    pipeline(tmp_path, workers, 2, "--epochs=1", *options, engine=engine, HARNESS_CHECKPOINT="kept-{rank}.npz")
     kept = "kept-{rank}.npz" if "--momentum=0.9" in options else "kept-0.npz"
-    rest, ranks = pipeline(tmp_path, workers, 2, "--epochs=2", *options, HARNESS_RESUME_FROM=kept)
+    rest, ranks = pipeline(tmp_path, workers, 2, "--epochs=2", *options, engine=engine, HARNESS_RESUME_FROM=kept)
     assert of_epoch(ranks, "epoch") == [2] * workers
     for name, value in through.items():
         np.testing.assert_array_equal(rest[name], value, err_msg=name)
 
 
-@pytest.mark.mxnet
-def test_statistics_of_normalisations_come_together(tmp_path: Path) -> None:
+def test_statistics_of_normalisations_come_together(tmp_path: Path, engine: str) -> None:
     options = ["--dataset=patches", "--limit=32", "--epochs=2", "--momentum=0.5"]
-    train = pipeline(tmp_path, 2, 2, *options, model="resnet20", images=16, HARNESS_CHECKPOINT="kept-{rank}.npz")
+    checkpoint = {"HARNESS_CHECKPOINT": "kept-{rank}.npz"}
+    train = pipeline(tmp_path, 2, 2, *options, engine=engine, model="resnet20", images=16, **checkpoint)
     kept = []
     for rank in range(2):
         with np.load(tmp_path / f"kept-{rank}.npz") as found:
@@ -142,6 +152,22 @@ def test_statistics_of_normalisations_come_together(tmp_path: Path) -> None:
     for name, value in kept[0].items():
         np.testing.assert_array_equal(kept[1][name], value, err_msg=name)
     assert len({events[-1]["weights_sha256"] for events in train[1]}) == 1
+
+
+def test_a_single_micro_batch_is_normalised_as_the_whole_batch_is(tmp_path: Path, engine: str) -> None:
+    options = ["--dataset=patches", "--epochs=1", "--no-validation", "--learning-rate=0.01"]
+    expected, _ = train(tmp_path, 1, "--kvstore=none", *options, engine=engine, model="resnet20", images=16)
+    found, _ = pipeline(tmp_path, 2, 2, *options, "--micro-batches=1", engine=engine, model="resnet20", images=16)
+    assert_close(found, expected)
+
+
+def test_what_is_dropped_follows_from_the_seed(tmp_path: Path, engine: str) -> None:
+    options = ["--dataset=patches", "--epochs=1", "--no-validation", "--learning-rate=0.01"]
+    once, again = (
+        pipeline(tmp_path, 2, 2, *options, engine=engine, model="squeezenet_32", images=16)[1][0][-1]["weights_sha256"]
+        for _ in range(2)
+    )
+    assert once == again
 
 
 @pytest.mark.mxnet

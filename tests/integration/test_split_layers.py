@@ -1,4 +1,4 @@
-"""Dense layers split over workers, on loopback: the exchanges alone, and training on real MXNet against one process."""
+"""Dense layers split over workers, on loopback: the exchanges alone, and training on real engines against one process."""
 
 from __future__ import annotations
 
@@ -120,14 +120,18 @@ SMALL = {
 """AlexNet's shape, without dropout, and with a layer between that is not split."""
 
 
-@pytest.mark.mxnet
+@pytest.fixture(params=training_job.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.mark.parametrize(("sizes", "signed"), [((8, 8), True), ((3, 8, 4), False), ((4, 4, 4, 4), False)])
 def test_workers_with_slices_do_what_one_does_with_their_batches(
-    tmp_path: Path, sizes: tuple[int, ...], signed: bool
+    tmp_path: Path, engine: str, sizes: tuple[int, ...], signed: bool
 ) -> None:
-    (alone,) = engine_workers.trained(tmp_path, SMALL, (sum(sizes),), {})
+    (alone,) = engine_workers.trained(tmp_path, engine, SMALL, (sum(sizes),), {})
     own = {"strategy": "split", "split_layers": "all", "sign_messages": signed}
-    found = engine_workers.trained(tmp_path, SMALL, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
+    found = engine_workers.trained(tmp_path, engine, SMALL, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
     model = architecture("small", SMALL, 10)
     for worker in found:
         for name in model.shapes():
@@ -138,11 +142,15 @@ def test_workers_with_slices_do_what_one_does_with_their_batches(
     np.testing.assert_allclose(sum(worker["losses"] for worker in found), alone["losses"], rtol=1e-3)
 
 
-def program(workers: int, directory: Path, *options: str, **environment: str) -> list[list[training_job.Event]]:
+def program(
+    engine: str, workers: int, directory: Path, *options: str, **environment: str
+) -> list[list[training_job.Event]]:
     """Train LeNet-5 on the embedded digits, 8 steps an epoch of 24 images; `weights.npz` is worker 0's."""
     shared = "--dataset=digits --limit=192 --learning-rate=0.05 --seed=5 --momentum=0.9 --kvstore=allreduce"
-    given = [*shared.split(), f"--batch-size={24 // workers}", "--save-weights=weights.npz", *options]
-    return training_job.run(workers, 0, given, directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment)
+    given = [f"--engine={engine}", f"--batch-size={24 // workers}", "--save-weights=weights.npz", *options]
+    return training_job.run(
+        workers, 0, [*shared.split(), *given], directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment
+    )
 
 
 def weights(directory: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -150,12 +158,11 @@ def weights(directory: Path) -> dict[str, np.ndarray[Any, Any]]:
         return dict(found)
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_lenet_5_split_over_workers_is_one_workers_lenet_5(tmp_path: Path, workers: int) -> None:
-    ((alone),) = program(1, tmp_path, "--epochs=2", "--strategy=split")  # alone there is nobody to split with
+def test_lenet_5_split_over_workers_is_one_workers_lenet_5(tmp_path: Path, engine: str, workers: int) -> None:
+    ((alone),) = program(engine, 1, tmp_path, "--epochs=2", "--strategy=split")  # alone there is nobody to split with
     expected = weights(tmp_path)
-    ranks = program(workers, tmp_path, "--epochs=2", "--strategy=split", "--split-layers=all")
+    ranks = program(engine, workers, tmp_path, "--epochs=2", "--strategy=split", "--split-layers=all")
     assert {tuple(events[0]["split"]) for events in ranks} == {("dense1", "dense2", "dense3")}
     assert "split" not in alone[0]
     assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
@@ -167,13 +174,12 @@ def test_lenet_5_split_over_workers_is_one_workers_lenet_5(tmp_path: Path, worke
             assert other["wait_seconds"] > 0
 
 
-@pytest.mark.mxnet
-def test_a_split_run_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_run_goes_on_from_its_checkpoint(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["--epochs=3", "--strategy=split", "--split-layers=all"]
     with monkeypatch.context() as patched:
         patched.setattr(training_job, "PROGRAM", Path(__file__).with_name("numbered_checkpoints.py"))
-        through = program(2, tmp_path, *asked)
-    rest = program(2, tmp_path, *asked, HARNESS_RESUME_FROM="{rank}-1.npz")
+        through = program(engine, 2, tmp_path, *asked)
+    rest = program(engine, 2, tmp_path, *asked, HARNESS_RESUME_FROM="{rank}-1.npz")
     for before, after in zip(through, rest, strict=True):
         assert [event["epoch"] for event in after if event["event"] == wire.EPOCH] == [2, 3]
         assert after[-1] == before[-1]

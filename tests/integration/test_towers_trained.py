@@ -91,9 +91,9 @@ TURNS = {"MXNET_ENGINE_TYPE": "NaiveEngine"}
 def test_workers_with_branches_do_what_one_does_with_their_batches(
     tmp_path: Path, entry: dict[str, Any], sizes: tuple[int, ...], towers: int, environment: dict[str, str]
 ) -> None:
-    (alone,) = engine_workers.trained(tmp_path, entry, (sum(sizes),), {})
+    (alone,) = engine_workers.trained(tmp_path, "mxnet", entry, (sum(sizes),), {})
     own = {"strategy": "towers", "towers": towers, "sign_messages": len(sizes) == 2}
-    found = engine_workers.trained(tmp_path, entry, sizes, own, **environment)
+    found = engine_workers.trained(tmp_path, "mxnet", entry, sizes, own, **environment)
     model = architecture("small", entry, 10)
     for worker in found:
         for name in model.shapes():
@@ -108,7 +108,7 @@ def test_workers_with_branches_do_what_one_does_with_their_batches(
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_worker_sends_what_is_estimated(tmp_path: Path, workers: int) -> None:
     batch = 16 // workers
-    found = engine_workers.trained(tmp_path, HALVES, (batch,) * workers, {"strategy": "towers", "towers": 2})
+    found = engine_workers.trained(tmp_path, "mxnet", HALVES, (batch,) * workers, {"strategy": "towers", "towers": 2})
     division = divided(architecture("small", HALVES, 10), 2, workers)
     assert division
     most = max(int(worker["sent"][1]) for worker in found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +21,9 @@ from harness.contract import wire
 
 PROGRAM = Path(__file__).resolve().parents[2] / "experiments" / "programs" / "train.py"
 LIMIT_SECONDS = 120
+
+ENGINES = [pytest.param("mxnet", marks=pytest.mark.mxnet), "torch"]
+"""Parameters of a test that is to run with each."""
 
 Event = dict[str, Any]
 
@@ -37,11 +42,20 @@ def runtime_python() -> str:
     return python
 
 
+def python_of(engine: str) -> str:
+    """The interpreter that has an engine; skips the test where there is none."""
+    if engine == "mxnet":
+        return runtime_python()
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed here; docs/how-to/pytorch.md says how nodes get it")
+    return sys.executable
+
+
 def start(arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> subprocess.Popen[str]:
     """Start the program; one thread each, as many share this machine."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
     return subprocess.Popen(
-        [runtime_python(), str(PROGRAM), *arguments],
+        [python_of("torch" if "--engine=torch" in arguments else "mxnet"), str(PROGRAM), *arguments],
         env={**own, "OMP_NUM_THREADS": "1", **environment},
         cwd=directory,
         stdout=subprocess.PIPE,

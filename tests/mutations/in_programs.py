@@ -77,6 +77,14 @@ MUTATIONS = [
     ),
     *mutations(
         "training",
+        "experiments/training/kvstores/ddp/__init__.py",
+        "training/test_program_description.py",
+        ('own.get("strategy", DATA) == DATA', "True"),
+        ('    if own.get("sign_messages"):', "    if False:"),
+        ("    check=_check,\n", ""),
+    ),
+    *mutations(
+        "training",
         "experiments/training/rules/common/cadence.py",
         _RULES + " training/test_traffic.py",
         ("self._steps <= self._always_for or", ""),

@@ -213,7 +213,7 @@ class Model(ABC):
 
         `images` are those of a micro-batch. Raises ProgramError where the engine has no stages.
         """
-        raise ProgramError("this engine has no stages", "use --engine mxnet, or --strategy data")
+        raise ProgramError("this engine has no stages", "use --engine mxnet or torch, or --strategy data")
 
     @abstractmethod
     def descend(self, scale: float) -> None:

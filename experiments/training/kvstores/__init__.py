@@ -62,6 +62,7 @@ def check(name: str, options: KVStoreOptions, engine: str = "mxnet") -> None:
         )
     if options.threshold is not None and options.wire != TWO_BIT:
         raise ProgramError(f"{options.wire} has no threshold", f"use --wire {TWO_BIT}, or leave --threshold out")
+    store.check(options)
 
 
 def open_kvstore(

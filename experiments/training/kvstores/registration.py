@@ -50,6 +50,10 @@ def no_environment(sizes: Sequence[int], given: Mapping[str, str]) -> dict[str, 
     return {}
 
 
+def anything(options: KVStoreOptions) -> None:
+    """What the store has, goes together."""
+
+
 @dataclass(frozen=True)
 class Registration:
     """A store's name and what it can do."""
@@ -63,6 +67,8 @@ class Registration:
     wires: tuple[str, ...] = (FLOAT32,)
     options: tuple[str, ...] = ()
     """The program's parameters, beside `wire`, that are meant for it."""
+    check: Callable[[KVStoreOptions], None] = anything
+    """Raises ProgramError where options of its own do not go together."""
     roles: tuple[str, ...] = ("worker",)
     """Roles that its trials have."""
     environment: Callable[[Sequence[int], Mapping[str, str]], dict[str, str]] = no_environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ProgramError
 from ..models import Architecture
 from ..models.architecture import PlacedLayer
+from ..models.layers import Normalisation
 from ..sharding import Groups, Shares, grouped
 from .cut import blocks, cut, layers_cost
 from .schedule import under_way
@@ -75,12 +77,33 @@ class Plan:
     def shares(self, shares: Shares) -> Shares:
         """How the replicas share a batch that the workers share so: each has the images of all its workers.
 
-        Raises ProgramError where a replica's images are not so many equal micro-batches.
+        Raises ProgramError where a replica's images are not so many equal micro-batches, or such that cannot be normalised.
         """
         found = self.groups.among(shares)
         for images in found.sizes:
-            _check_micro_batches(images, self.micro_batches)
+            self.check(images)
         return found
+
+    def check(self, images: int) -> None:
+        """Raise ProgramError where a replica's batch of so many images cannot be its micro-batches."""
+        possible = [number for number in _divisors(images) if self._normalised(images // number) is None]
+        nearest = min(possible, key=lambda number: abs(number - self.micro_batches), default=None)
+        remedy = f"use --micro-batches {nearest}, or another batch size" if nearest else "use a larger batch"
+        if images % self.micro_batches:
+            raise ProgramError(
+                f"a replica's batch of {images} images cannot be cut into {self.micro_batches} equal micro-batches",
+                remedy,
+            )
+        if layer := self._normalised(images // self.micro_batches):
+            raise ProgramError(f"{layer} cannot normalise one value, and a micro-batch has one image", remedy)
+
+    def _normalised(self, images: int) -> str | None:
+        """The name of a layer of which a micro-batch of so many images has one value a channel: its variance says nothing."""
+        every = (each for layers in self.layers for layer in layers for each in layer.every())
+        alone = (
+            each.name for each in every if isinstance(each.layer, Normalisation) and math.prod(each.before[1:]) == 1
+        )
+        return next(alone, None) if images == 1 else None
 
 
 def slowness(plan: Plan) -> float:
@@ -103,8 +126,9 @@ def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan |
     most = len(blocks(architecture))
     too_many = f"{architecture.name} has {most} layers with something to train, which make no {stages} stages"
     groups = grouped(workers, stages, most, "stages", too_many)
-    _check_micro_batches(chosen.batch_size * stages, micro_batches)
-    return Plan(_layers(architecture, stages), groups, micro_batches, str(chosen.own["schedule"]))
+    plan = Plan(_layers(architecture, stages), groups, micro_batches, str(chosen.own["schedule"]))
+    plan.check(chosen.batch_size * stages)
+    return plan
 
 
 def _layers(architecture: Architecture, stages: int) -> tuple[tuple[PlacedLayer, ...], ...]:
@@ -122,16 +146,6 @@ def _check_options(chosen: Options) -> None:
         )
     if chosen.own.get("lars"):
         raise ProgramError("a pipeline cannot have --lars", f"leave --lars out, or use {_DATA}")
-
-
-def _check_micro_batches(images: int, micro_batches: int) -> None:
-    if images % micro_batches:
-        possible = _divisors(images)
-        nearest = min(possible, key=lambda number: abs(number - micro_batches))
-        raise ProgramError(
-            f"a replica's batch of {images} images cannot be cut into {micro_batches} equal micro-batches",
-            f"use --micro-batches {nearest}, or another batch size",
-        )
 
 
 def _divisors(number: int) -> Sequence[int]:

@@ -11,6 +11,7 @@ from training import models, options
 from training.errors import ProgramError
 from training.estimates.traffic import traffic
 from training.memory import Demand
+from training.models.catalogue import architecture
 from training.pipeline import Plan, planned
 from training.pipeline.cut import SLACK, Block, blocks, cut
 from training.pipeline.plan import slowness
@@ -153,12 +154,33 @@ def test_what_cannot_be_is_refused_with_what_can(arguments: list[str], workers: 
     assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("other", ["--kvstore=none", "--kvstore=dist_sync", "--engine=torch"])
-def test_only_the_allreduce_of_mxnet_carries_a_pipeline(other: str) -> None:
+@pytest.mark.parametrize("other", ["--kvstore=none", "--kvstore=dist_sync"])
+def test_only_the_allreduce_carries_a_pipeline(other: str) -> None:
     with pytest.raises(ProgramError, match=r"--strategy( pipeline)? means nothing"):
         ask(other)
     with pytest.raises(ProgramError, match="--stages means nothing with --strategy data"):
         options.parse(["--kvstore=allreduce", "--stages=3"])
+
+
+def test_both_engines_have_the_same_plan_and_move_the_same() -> None:
+    model, asked = models.load("lenet5", 10), [ask(), ask("--engine=torch")]
+    assert planned(model, asked[0], 2) == planned(model, asked[1], 2)
+    first, second = (traffic(model, each, workers=2, servers=None, steps=10) for each in asked)
+    assert first == second
+
+
+def test_a_micro_batch_of_one_image_is_refused_where_it_has_one_value_to_normalise() -> None:
+    dense = ["normalisation", {"dense": 8}, "normalisation", {"activation": "tanh"}, {"dense": "classes"}]
+    entry = {"input": {"side": 8, "channels": 1}, "layers": [{"convolution": {"filters": 2, "kernel": 3}}, *dense]}
+    model = architecture("small", entry, 10)
+    with pytest.raises(ProgramError, match="norm2 cannot normalise one value") as caught:
+        planned(model, ask("--batch-size=8", "--micro-batches=16"), 2)
+    assert caught.value.remedy.startswith("use --micro-batches 8,")
+    found = planned(model, ask("--batch-size=8", "--micro-batches=8"), 2)
+    assert found
+    with pytest.raises(ProgramError, match="norm2"):
+        found.shares(Shares((4, 4), 0))
+    assert plan("--batch-size=8", "--micro-batches=16", model="resnet20").micro_batches == 16
 
 
 @pytest.mark.parametrize(

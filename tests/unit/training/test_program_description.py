@@ -195,6 +195,19 @@ def test_an_engine_has_its_own_stores() -> None:
         kvstores.check("allreduce", kvstores.KVStoreOptions(wire="bfloat16"), "torch")
 
 
+def test_what_pytorchs_own_store_cannot_do_is_refused_before_a_trial_where_no_other_serves() -> None:
+    signed = {"sign_messages": True}
+    with pytest.raises(ProgramError, match="signs no messages") as caught:
+        kvstores.check("allreduce", kvstores.KVStoreOptions(own=signed), "torch")
+    assert "--rule sgd" in caught.value.remedy
+    for own in ({"lars": 0.1}, {"meet_every": 3}, {"cadence": "epoch"}, {"meet_delay": 2}):
+        with pytest.raises(ProgramError, match="rule"):
+            kvstores.check("allreduce", kvstores.KVStoreOptions(own=own), "torch")
+    kvstores.check("allreduce", kvstores.KVStoreOptions(own=signed, rule="sgd"), "torch")
+    for serving in ({"strategy": "split"}, {"strategy": "pipeline"}, {"dense_gradients": "factors"}):
+        kvstores.check("allreduce", kvstores.KVStoreOptions(own={**signed, **serving}), "torch")
+
+
 def test_an_engine_without_stores_of_its_own_has_those_for_all() -> None:
     assert set(kvstores.registered("another")) == {"allreduce", "none"}
     assert kvstores.registered("another")["allreduce"] is kvstores.registered("mxnet")["allreduce"]

@@ -113,7 +113,7 @@ def test_what_cannot_or_should_not_be_split_is_refused_with_what_can() -> None:
         ["--kvstore=dist_sync"],
         ["--rule=average"],
         ["--accumulate=2"],
-        ["--engine=torch"],
+        ["--engine=torch", "--accumulate=2"],
         ["--wire=bfloat16"],
         ["--synchronise-every=2"],
         ["--meet-every=2"],
@@ -127,6 +127,12 @@ def test_other_mathematics_are_refused_by_the_description(arguments: list[str]) 
         ask(*arguments)
     with pytest.raises(ProgramError, match="--split-layers means nothing with --strategy data"):
         options.parse(["--kvstore=allreduce", "--split-layers=all"])
+
+
+def test_both_engines_split_the_same_layers_and_move_the_same() -> None:
+    model, asked = models.load("lenet", 10), [ask("--model=lenet"), ask("--model=lenet", "--engine=torch")]
+    first, second = (traffic(model, each, workers=4, servers=None, steps=10) for each in asked)
+    assert first == second
 
 
 def plan_of(model: Architecture, names: list[str], *, rank: int = 1, workers: int = 3) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,16 @@ from ...datasets.dataset import Bytes
 from ...kvstores.base import KVStore
 from ...memory import validation_batch
 from ...models import Weights
+from ...models.architecture import PlacedLayer
 from ...models.layers import Dropout
 from ...reporting.meters import Vector
 from ...reporting.phases import BACKWARD, FORWARD
 from ..base import Array, Batch, Floats, Memory, Model, Parameter
 from ..layout import Bucket, Layout
 from .network import Network
+from .parts import Parts
+from .piece import Piece, clear, flat, judged
+from .stage import TorchStage
 
 
 class TorchMemory(Memory):
@@ -31,29 +35,28 @@ class TorchMemory(Memory):
 
     def settled(self) -> Floats:
         """PyTorch computes when it is called: nothing is waited for."""
-        elements: Floats = self._find().detach().numpy().reshape(-1)
-        return elements
+        return flat(self._find())
 
 
 class TorchModel(Model):
     """Forward and backward of one architecture; labels are int64 (batch,)."""
 
     def __init__(self, layout: Layout) -> None:
-        architecture = layout.architecture
+        architecture, plan = layout.architecture, layout.plan
         factored = [layer.name for bucket in layout.buckets for layer in bucket.layers]
-        self.network = Network(architecture, layout.dataset, factored)
+        slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
+        self.network = Network(architecture, layout.dataset, factored, slices)
         self.call: nn.Module = self.network
         """What forward calls; a store may put what exchanges gradients around the network."""
         self.parameters = [self._allocate(bucket) for bucket in layout.buckets]
-        with torch.no_grad():
-            for name, value in layout.statistics.items():
-                self.network.statistics[name].copy_(torch.from_numpy(value))
+        self.adopt(layout.statistics)
+        self._architecture = architecture
         self._names = list(architecture.shapes())
         self._accumulate = layout.accumulate
         self._validation_batch = validation_batch(architecture)
         self._optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0)
-        self._flat = [parameter.gradient for parameter in self.parameters if torch.is_tensor(parameter.gradient)]
-        self._single = [parameter.value for parameter in self.parameters if not torch.is_tensor(parameter.gradient)]
+        self._parts = Parts(self.network, plan, self.parameters) if plan else None
+        self._whole: dict[str, torch.Tensor] = {}
         self._draws = any(isinstance(layer, Dropout) for layer in architecture.every_layer())
 
     def memory(self, array: Array) -> TorchMemory:
@@ -70,15 +73,14 @@ class TorchModel(Model):
             torch.manual_seed(seed)
 
     def train(self, batch: Batch, store: KVStore) -> Array:
-        """Forward and backward of every piece of the batch; all parts are one."""
+        """Forward and backward of every piece of the batch; all parts are one, unless layers are split."""
+        if self._parts:
+            return self._parts.train(batch, store)
         images, labels = batch
         phases = store.phases
         for number in range(len(self.parameters)):
             store.before_part(number)
-        for gradient in self._flat:
-            gradient.zero_()
-        for parameter in self._single:
-            parameter.grad = None
+        clear(self.parameters)
         phases.rest()
         outcome = torch.zeros(2)
         pieces = zip(images.chunk(self._accumulate), labels.chunk(self._accumulate), strict=True)
@@ -92,15 +94,14 @@ class TorchModel(Model):
         """Forward and backward of one piece; DistributedDataParallel exchanges in the last one alone."""
         waits = contextlib.nullcontext() if last or self.call is self.network else self.call.no_sync()
         with waits:
-            logits = self.call(images)
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            loss, outcome = judged(self.call(images), labels)
             store.phases.compute(FORWARD)
             if last:
                 for number in range(len(self.parameters)):
                     store.forward_done(number)
             loss.backward()
             store.phases.compute(BACKWARD)
-        return torch.stack((loss.detach(), (logits.argmax(1) == labels).sum()))
+        return outcome
 
     def read(self, outcome: Array) -> Vector:
         """It is there."""
@@ -108,7 +109,7 @@ class TorchModel(Model):
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _scores(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        logits = self.network(images)
+        logits = self.network.forward_by(self._whole, images) if self._whole else self.network(images)
         losses = functional.cross_entropy(logits, labels, reduction="none")
         return torch.stack((losses, (logits.argmax(1) == labels).to(torch.float32)))
 
@@ -133,6 +134,16 @@ class TorchModel(Model):
         """The tensor's own memory."""
         return self.network.named[layer].errors.grad.contiguous().numpy()  # type: ignore[no-any-return]
 
+    def stage(self, layers: Sequence[PlacedLayer], slots: int, images: int) -> TorchStage:
+        """Pieces of the network itself, a slot each."""
+        first, last = (layers[at] is self._architecture.placed[at] for at in (0, -1))
+        own = {array.name for layer in layers for array in layer.arrays()}
+        part = self.network.part(layers)
+        pieces = [Piece(part, last=last) for _ in range(slots)]
+        parameters = [each for each in self.parameters if own.intersection(each.name.split("+"))]
+        shapes = [(images, *shape) for shape in (layers[0].before, layers[-1].after)]
+        return TorchStage(pieces, parameters, None if first else shapes[0], None if last else shapes[1])
+
     def descend(self, scale: float) -> None:
         """One step of PyTorch's own SGD."""
         for settings in self._optimizer.param_groups:
@@ -148,11 +159,23 @@ class TorchModel(Model):
 
     def weight(self, name: str) -> Weights:
         """One of the trained values as it is now."""
-        return self.network.arrays[name].detach().numpy().copy()  # type: ignore[no-any-return]
+        found = self._whole[name] if name in self._whole else self.network.arrays[name]
+        return found.detach().numpy().copy()  # type: ignore[no-any-return]
+
+    def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+        """Tensors beside the network's own."""
+        self._whole = {name: torch.empty(form) for name, form in forms.items()}
+        return {name: flat(tensor) for name, tensor in self._whole.items()}
 
     def statistics(self) -> dict[str, Weights]:
         """The statistics as they are now."""
         return {name: tensor.numpy().copy() for name, tensor in self.network.statistics.items()}
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def adopt(self, statistics: Mapping[str, Weights]) -> None:
+        """Copy them."""
+        for name, value in statistics.items():
+            self.network.statistics[name].copy_(torch.from_numpy(value))
 
     def _allocate(self, bucket: Bucket) -> Parameter:
         """One buffer; where several arrays share it, each is a view of it, and so is its gradient."""

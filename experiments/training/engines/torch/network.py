@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from ...datasets.dataset import Dataset
 from ...models import Architecture, layers
@@ -21,37 +24,63 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
     `arrays` are its parameters and `statistics` its buffers, by the architecture's names.
     """
 
-    def __init__(self, architecture: Architecture, dataset: Dataset, factored: Collection[str] = ()) -> None:
-        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients."""
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        factored: Collection[str] = (),
+        slices: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients; `slices` the
+        outputs of those that are split, by name: it has arrays for these alone."""
         super().__init__()
         self._factored = factored
+        self._slices = slices
         self.named: dict[str, nn.Module] = {}
         self.arrays: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, torch.Tensor] = {}
-        self._grey = dataset.train.images.ndim == 3
-        self._factor = dataset.factor
-        self._scale = 1.0 / dataset.deviation
         self._margin = (architecture.side - dataset.side) // 2
+        self._placed = architecture.placed
         self._first = architecture.placed[0]
-        self.layers = self._sequence(architecture.placed)
+        self._made = [self._modules(placed) for placed in architecture.placed]
+        self._made[0].insert(0, _Pixels(dataset))
+        self.layers = nn.Sequential(*chain.from_iterable(self._made))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits."""
-        if self._grey:
-            images = images.unsqueeze(1)
-        if self._factor > 1:
-            images = images.repeat_interleave(self._factor, 2).repeat_interleave(self._factor, 3)
-        return self.layers(images.to(torch.float32) * self._scale)
+        return self.layers(images)
+
+    def forward_by(self, arrays: Mapping[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """Logits by these arrays in the place of its own.
+
+        Args:
+            arrays: by the architecture's names, float32, no unit.
+            images: (batch, side, side), or with channels before the sides, uint8, in units of the data set's pixels.
+        """
+        paths = {id(parameter): path for path, parameter in self.named_parameters()}
+        given = {paths[id(self.arrays[name])]: value for name, value in arrays.items()}
+        return functional_call(self, given, (images,))
+
+    def part(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
+        """Some of the model's layers by themselves: the same modules. No layers make a module that changes nothing."""
+        made = (
+            modules
+            for placed, modules in zip(self._placed, self._made, strict=True)
+            if any(placed is one for one in placed_layers)
+        )
+        return nn.Sequential(*chain.from_iterable(made))
 
     def _sequence(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
+        return nn.Sequential(*chain.from_iterable(self._modules(placed) for placed in placed_layers))
+
+    def _modules(self, placed: PlacedLayer) -> list[nn.Module]:
+        """The layer's module, after those that it needs before it."""
         modules: list[nn.Module] = []
-        for placed in placed_layers:
-            if placed is self._first and self._margin and not isinstance(placed.layer, layers.Convolution):
-                modules.append(nn.ZeroPad2d(self._margin))
-            if isinstance(placed.layer, layers.Dense) and len(placed.before) > 1:
-                modules.append(nn.Flatten())
-            modules.append(self._module(placed))
-        return nn.Sequential(*modules)
+        if placed is self._first and self._margin and not isinstance(placed.layer, layers.Convolution):
+            modules.append(nn.ZeroPad2d(self._margin))
+        if isinstance(placed.layer, layers.Dense) and len(placed.before) > 1:
+            modules.append(nn.Flatten())
+        return [*modules, self._module(placed)]
 
     def _named(self, module: nn.Module, placed: PlacedLayer) -> nn.Module:
         """The module, its arrays entered under their names; a module's own order is weight, bias."""
@@ -73,7 +102,8 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
                 return _pooling(layer)
             case layers.Dense(units, bias):
                 kind = Linear if placed.name in self._factored else nn.Linear
-                return self._named(kind(math.prod(before), units, bias=bias), placed)
+                computed = self._slices.get(placed.name, units)
+                return self._named(kind(math.prod(before), computed, bias=bias), placed)
             case layers.Activation(kind):
                 return _ACTIVATIONS[kind]()
             case layers.Flatten():
@@ -97,6 +127,23 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
             case layers.Concatenation():
                 return _Concatenation(map(self._sequence, placed.paths))
         raise NotImplementedError(f"PyTorch's engine has no {type(placed.layer).__name__}")
+
+
+class _Pixels(nn.Module):  # type: ignore[misc]
+    """From uint8 images to (batch, channels, side, side) float32."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self._grey = dataset.train.images.ndim == 3
+        self._factor = dataset.factor
+        self._scale = 1.0 / dataset.deviation
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self._grey:
+            images = images.unsqueeze(1)
+        if self._factor > 1:
+            images = images.repeat_interleave(self._factor, 2).repeat_interleave(self._factor, 3)
+        return images.to(torch.float32) * self._scale
 
 
 class Linear(nn.Linear):  # type: ignore[misc]

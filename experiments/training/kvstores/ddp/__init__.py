@@ -1,4 +1,5 @@
-"""`allreduce` on PyTorch: DistributedDataParallel over gloo, the baseline; with a rule or factors the store of all engines."""
+"""`allreduce` on PyTorch: DistributedDataParallel over gloo, the baseline; else, as far as that cannot do it, the store of all
+engines: with a rule, with factors, where workers share layers."""
 
 from __future__ import annotations
 
@@ -6,21 +7,34 @@ from ...errors import ProgramError
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.cadence import STEPS
 from ...rules.common.descent import OPTIONS as STEP_OPTIONS
+from ...split import DATA
+from .. import allreduce
 from ..allreduce.dense import FACTORS
 from ..base import KVStore
-from ..registration import Opening, Registration
+from ..registration import KVStoreOptions, Opening, Registration
 
 
-def _open(opening: Opening) -> KVStore:
-    rule, own = opening.options.rule, opening.options.own
-    if rule is not None or own.get("dense_gradients") == FACTORS:
-        from ..allreduce.kvstore import AllreduceKVStore
+def _is_baseline(options: KVStoreOptions) -> bool:
+    """Whether DistributedDataParallel serves."""
+    own = options.own
+    return options.rule is None and own.get("dense_gradients") != FACTORS and own.get("strategy", DATA) == DATA
 
-        return AllreduceKVStore(opening)
+
+def _check(options: KVStoreOptions) -> None:
+    own = options.own
+    if not _is_baseline(options):
+        return
     if own.get("meet_every") is not None or own.get("cadence", STEPS) != STEPS or own.get("meet_delay"):
         raise ProgramError("without a rule PyTorch's workers meet in every step", "name a rule, such as --rule average")
     if own.get("lars"):
         raise ProgramError("LARS needs a rule in which workers step alone", "use --rule average, or leave --lars out")
+    if own.get("sign_messages"):
+        raise ProgramError("DistributedDataParallel signs no messages", "use --rule sgd, or leave --sign-messages out")
+
+
+def _open(opening: Opening) -> KVStore:
+    if not _is_baseline(opening.options):
+        return allreduce.KVSTORE.open(opening)
     from .kvstore import DdpKVStore
 
     return DdpKVStore(opening)
@@ -32,8 +46,11 @@ KVSTORE = Registration(
     engines=("torch",),
     options=(
         "rule",
+        "strategy",
         "dense_gradients",
+        "sign_messages",
         *(name for name in CADENCE_OPTIONS if name != "synchronise_every"),
         *STEP_OPTIONS,
     ),
+    check=_check,
 )
