@@ -176,8 +176,9 @@ def program(
 ) -> list[list[training_job.Event]]:
     """Train LeNet-5 on the embedded digits, 8 steps an epoch of 24 images; `weights.npz` is worker 0's."""
     shared = "--dataset=digits --limit=192 --learning-rate=0.05 --seed=5 --momentum=0.9 --kvstore=allreduce"
-    given = [f"--engine={engine}", f"--batch-size={24 // workers}", "--save-weights=weights.npz", *options]
-    return training_job.run(workers, 0, [*shared.split(), *given], directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment)
+    given = [f"--engine={engine}", f"--batch-size={24 // workers}", "--save-weights=weights.npz", *shared.split()]
+    given += options
+    return training_job.run(workers, 0, given, directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment)
 
 
 def weights(directory: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -201,9 +202,7 @@ def test_lenet_5_split_over_workers_is_one_workers_lenet_5(tmp_path: Path, engin
             assert other["wait_seconds"] > 0
 
 
-def test_a_split_run_goes_on_from_its_checkpoint(
-    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_split_run_goes_on_from_its_checkpoint(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["--epochs=3", "--strategy=split", "--split-layers=all"]
     with monkeypatch.context() as patched:
         patched.setattr(training_job, "PROGRAM", Path(__file__).with_name("numbered_checkpoints.py"))

@@ -87,7 +87,8 @@ class Plan:
         remedy = f"use --micro-batches {nearest}, or another batch size" if nearest else "use a larger batch"
         if images % self.micro_batches:
             raise ProgramError(
-                f"a replica's batch of {images} images cannot be cut into {self.micro_batches} equal micro-batches", remedy
+                f"a replica's batch of {images} images cannot be cut into {self.micro_batches} equal micro-batches",
+                remedy,
             )
         if layer := self._normalised(images // self.micro_batches):
             raise ProgramError(f"{layer} cannot normalise one value, and a micro-batch has one image", remedy)
@@ -95,7 +96,9 @@ class Plan:
     def _normalised(self, images: int) -> str | None:
         """The name of a layer of which a micro-batch of so many images has one value a channel: its variance says nothing."""
         every = (each for layers in self.layers for layer in layers for each in layer.every())
-        alone = (each.name for each in every if isinstance(each.layer, Normalisation) and math.prod(each.before[1:]) == 1)
+        alone = (
+            each.name for each in every if isinstance(each.layer, Normalisation) and math.prod(each.before[1:]) == 1
+        )
         return next(alone, None) if images == 1 else None
 
 

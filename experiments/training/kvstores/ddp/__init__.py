@@ -29,9 +29,7 @@ def _check(options: KVStoreOptions) -> None:
     if own.get("lars"):
         raise ProgramError("LARS needs a rule in which workers step alone", "use --rule average, or leave --lars out")
     if own.get("sign_messages"):
-        raise ProgramError(
-            "DistributedDataParallel signs no messages", "use --rule sgd, or leave --sign-messages out"
-        )
+        raise ProgramError("DistributedDataParallel signs no messages", "use --rule sgd, or leave --sign-messages out")
 
 
 def _open(opening: Opening) -> KVStore:
