@@ -147,10 +147,9 @@ def program(
 ) -> list[list[training_job.Event]]:
     """Train LeNet-5 on the embedded digits, 8 steps an epoch of 24 images; `weights.npz` is worker 0's."""
     shared = "--dataset=digits --limit=192 --learning-rate=0.05 --seed=5 --momentum=0.9 --kvstore=allreduce"
-    given = [f"--engine={engine}", f"--batch-size={24 // workers}", "--save-weights=weights.npz", *options]
-    return training_job.run(
-        workers, 0, [*shared.split(), *given], directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment
-    )
+    given = [f"--engine={engine}", f"--batch-size={24 // workers}", "--save-weights=weights.npz", *shared.split()]
+    given += options
+    return training_job.run(workers, 0, given, directory, HARNESS_TRIAL_TOKEN=allreduce_job.TOKEN, **environment)
 
 
 def weights(directory: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -42,7 +42,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         self._margin = (architecture.side - dataset.side) // 2
         self._placed = architecture.placed
         self._first = architecture.placed[0]
-        self._made = [self._modules(placed) for placed in architecture.placed]
+        self._made = [self._modules_of(placed) for placed in architecture.placed]
         self._made[0].insert(0, _Pixels(dataset))
         self.layers = nn.Sequential(*chain.from_iterable(self._made))
 
@@ -71,9 +71,9 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         return nn.Sequential(*chain.from_iterable(made))
 
     def _sequence(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
-        return nn.Sequential(*chain.from_iterable(self._modules(placed) for placed in placed_layers))
+        return nn.Sequential(*chain.from_iterable(self._modules_of(placed) for placed in placed_layers))
 
-    def _modules(self, placed: PlacedLayer) -> list[nn.Module]:
+    def _modules_of(self, placed: PlacedLayer) -> list[nn.Module]:
         """The layer's module, after those that it needs before it."""
         modules: list[nn.Module] = []
         if placed is self._first and self._margin and not isinstance(placed.layer, layers.Convolution):

@@ -26,8 +26,9 @@ class Piece:
         """Run the layers.
 
         Args:
-            taken: of the model's first layers (batch, side, side) uint8, or with channels before the sides, in units of the data
-                set's pixels; else what comes from the piece before, float32, no unit: a leaf that requires its gradient.
+            taken: of the model's first layers (batch, side, side) uint8, or with channels before the sides, in units
+                of the data set's pixels; else what comes from the piece before, float32, no unit: a leaf that
+                requires its gradient.
             labels: (batch,) int64, numbers of classes, no unit.
 
         Returns:
