@@ -90,8 +90,14 @@ def test_nothing_is_run_where_nothing_is_asked() -> None:
         ("print('{}')", "answers what no estimates are: Input should be a valid list"),
         ("print('[{}, []]')", "answers what no estimates are: 1: Input should be"),
         ("print('[' * 100000)", "answers what no estimates are"),
-        ('print(\'[{"memory": {"text": "x", "nbytes": -1, "fits": true}}]\')', "are: 0.memory.nbytes: Input should be gr"),
-        ('print(\'[{"memory": {"text": "x", "nbytes": NaN, "fits": true}}]\')', "are: 0.memory.nbytes: Input should be a f"),
+        (
+            'print(\'[{"memory": {"text": "x", "nbytes": -1, "fits": true}}]\')',
+            "are: 0.memory.nbytes: Input should be gr",
+        ),
+        (
+            'print(\'[{"memory": {"text": "x", "nbytes": NaN, "fits": true}}]\')',
+            "are: 0.memory.nbytes: Input should be a f",
+        ),
         ('print(\'[{"steps": 1\' + "0" * 400 + "}]")', "answers what no estimates are"),
         ("print('[]')", "was asked 1 questions, and answers 0"),
     ],

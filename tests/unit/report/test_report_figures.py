@@ -259,7 +259,9 @@ def test_marks_at_the_top_of_percentages_from_zero_are_whole() -> None:
 @pytest.mark.parametrize("sizes", [(1, 4), (4, 4)])
 def test_an_axis_of_accuracies_ends_at_all_of_them_with_room_for_the_mark(sizes: tuple[int, int]) -> None:
     rows = [
-        trial(nodes, kvstore=store, trial=f"n{nodes:02d}-{store}", train_accuracy=accuracy, validation_accuracy=accuracy)
+        trial(
+            nodes, kvstore=store, trial=f"n{nodes:02d}-{store}", train_accuracy=accuracy, validation_accuracy=accuracy
+        )
         for nodes, store, accuracy in zip(sizes, ("dist_sync", "other"), (0.4, 1.0), strict=True)
     ]
     figure = drawings.draw_accuracy_by_nodes(example(*rows, kvstore=["dist_sync", "other"]))
