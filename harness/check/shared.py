@@ -30,7 +30,7 @@ _SAVING: Mapping[bool | None, str] = {
     True: "power saving is on", False: "power saving is off", None: "power saving not known",
 }  # fmt: skip
 _SUMMED_BYTES = 1e6
-_SHORTEST_SECONDS = 0.5
+_PACE_SECONDS, _SHORTEST_SECONDS = 1.0, 0.5
 
 Arrivals = Sequence[tuple[float, float]]
 """Of what a node sent: moments (s, in order, by one clock for all nodes) and the bytes that had come by then."""
@@ -100,9 +100,10 @@ def shared_findings(answers: Mapping[str, Json | NodeError], dilation: float = 1
 def common_rates(arrivals: Mapping[str, Arrivals]) -> dict[str, float]:
     """By node the bytes per second in the time when all of them were sending; nothing where that was too short to tell.
 
-    A node that begins early or ends late has the medium for itself then: that is no share of what all have.
+    A node that begins early or ends late has the medium for itself then: that is no share of what all have. Nor is what the
+    last to begin gets while TCP finds its pace.
     """
-    begin = max(each[0][0] for each in arrivals.values())
+    begin = max(each[0][0] for each in arrivals.values()) + _PACE_SECONDS
     end = min(each[-1][0] for each in arrivals.values())
     if end - begin < _SHORTEST_SECONDS:
         return {}

@@ -53,17 +53,17 @@ def comparison_tables(
 
 
 def _numbers(label: str, rows: Sequence[Compared]) -> Table:
-    """A heading a number, and below it the runs: names are long, and the terminal may be narrow."""
+    """A heading a size and a number, and below it the runs: names are long, and the terminal may be narrow."""
     table = _table(label or "medians of the repeats")
     table.add_column("", overflow="fold")
     for heading in ("trials", "median", "95%", "ratio", "95%"):
         table.add_column(heading, justify="right", no_wrap=True)
-    before = ""
+    before = ("", "")
     for row in rows:
-        head = f"{text.nodes(row.nodes)}: {_heading(row.metric)}"
-        if head != before:
+        heads = (text.nodes(row.nodes), _heading(row.metric))
+        for head in heads if heads[0] != before[0] else heads[1:] if heads != before else ():
             table.add_row(head, style="bold")
-        before = head
+        before = heads
         value = show(row.metric)
         middle = f"{text.ratio(row.ratio.value)}{'*' if row.differs else ''}"
         cells = (value(row.value.value), _span(row.value, value), middle, _span(row.ratio, text.ratio))

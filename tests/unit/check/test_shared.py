@@ -58,23 +58,23 @@ def test_nothing_is_said_of_a_medium_that_not_all_could_send_on() -> None:
 
 
 def test_only_the_time_counts_when_all_were_sending() -> None:
-    # Two have a medium of 16 Mbit/s for a second, three for two seconds, and one of them for a last one: 2, 4 and 2 MB.
+    # A medium of 16 Mbit/s carries 2 MB a second: of two, then of three, while the third finds its pace, then of one.
     apart = {
-        "pi1": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (2.0, 1_600_000), (3.0, 2_200_000)]},
-        "pi2": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (3.0, 2_400_000), (4.0, 4_400_000)]},
-        "pi3": {"arrivals": [(1.0, 0), (2.5, 1_050_000), (3.0, 1_400_000)]},
+        "pi1": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (2.0, 1_600_000), (4.0, 2_800_000)]},
+        "pi2": {"arrivals": [(0.0, 0), (1.0, 1_000_000), (2.0, 1_800_000), (4.0, 3_200_000), (5.0, 5_200_000)]},
+        "pi3": {"arrivals": [(1.0, 0), (2.0, 400_000), (3.5, 1_450_000), (4.0, 1_800_000)]},
     }
     (found,) = shared_findings(apart)
     assert "carries 16.0 Mbit/s from node to node while all 3 send (fair), 4.8 to 5.6 from each (even)" in found.detail
 
 
 def test_between_two_moments_bytes_came_evenly() -> None:
-    rates = common_rates({"pi1": [(0.0, 100), (4.0, 500)], "pi2": [(1.0, 7), (2.0, 17), (3.0, 37)]})
-    assert rates == {"pi1": 100.0, "pi2": 15.0}
+    rates = common_rates({"pi1": [(0.0, 100), (4.0, 500)], "pi2": [(1.0, 7), (1.5, 10), (2.5, 20), (3.0, 37)]})
+    assert rates == {"pi1": 100.0, "pi2": 22.0}
 
 
 def test_nodes_that_hardly_sent_together_tell_nothing() -> None:
-    apart = {"pi1": {"arrivals": [(0.0, 0), (2.0, 5)]}, "pi2": {"arrivals": [(1.6, 0), (3.0, 5)]}}
+    apart = {"pi1": {"arrivals": [(0.0, 0), (2.0, 5)]}, "pi2": {"arrivals": [(0.6, 0), (3.0, 5)]}}
     (found,) = shared_findings(apart)
     assert (found.node, found.level) == ("all", "warning")
     assert "did not send at the same time" in found.detail

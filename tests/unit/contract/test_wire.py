@@ -70,7 +70,7 @@ OTHER_MEANINGS = {
     "wait": ("harness/report/",),  # phases that are spoken of
     "forward": ("harness/analysis/",),
     "backward": ("harness/analysis/",),
-    "run": ("experiments/agent/hold.py", "harness/report/runs/show.py", "harness/live/"),  # a key; a heading
+    "run": ("experiments/agent/hold.py", "harness/live/"),  # a key
     "stopped": ("harness/live/",),  # a run that was
     "stop": ("experiments/agent/ranks.py",),  # systemctl's verb
     "start": (
