@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCAL_ROOT := $(HOME)/.local/share/harness
 
-# MXNet's wheel needs the three libraries, everything else of a local run comes from PyPI.
-DEMO_PACKAGES := python3-venv libgomp1 libquadmath0 libgfortran5
+# MXNet's wheel needs libraries of the system, on each architecture its own; everything else of a local run comes from PyPI.
+ARCHITECTURE = $(shell dpkg --print-architecture 2>/dev/null)
+DEMO_PACKAGES = python3-venv $(shell sed -nE 's/^([a-z][^ ]*)( \[$(ARCHITECTURE)\])?$$/\1/p' ansible/mxnet-packages.txt)
 VIRTUAL_PACKAGES := systemd-container mmdebstrap iproute2 nftables openssh-client gcc libc6-dev
 IMAGE_PACKAGES := qemu-system-arm qemu-user-static binfmt-support arch-test mmdebstrap fakeroot mtools dosfstools fdisk \
 	e2fsprogs uidmap xz-utils openssh-client

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import BadInputError
+from harness.paths import ANSIBLE
 from harness.system.commands import find
+
+# What MXNet's wheels need of the system, and what every node has.
+MXNET_PACKAGES = ANSIBLE / "mxnet-packages.txt"
+NODE_PACKAGES = (ANSIBLE / "node-packages.txt", MXNET_PACKAGES)
+# Debian's names of architectures, by the kernel's.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # Where the tool has another name than its package.
 PACKAGE_OF = {
@@ -47,6 +55,12 @@ def require(*tools: str) -> None:
     missing = [tool for tool in tools if find(tool) is None]
     if missing:
         raise BadInputError(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages_of(missing))}")
+
+
+def own_architecture() -> str:
+    """Debian's name of this machine's architecture."""
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
 
 
 # A package of a list; behind it, in brackets, the architectures that have it, as in Debian's control files.

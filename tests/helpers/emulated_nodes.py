@@ -28,8 +28,10 @@ TOOLS = ("mmdebstrap", "arch-test", "qemu-aarch64-static", "systemd-nspawn", "ss
 START_SECONDS = 120
 SERVER = (
     "mkdir -p /run/sshd; exec /usr/sbin/sshd -D -e -f /dev/null -h {key} -o AuthorizedKeysFile={authorized} "
-    "-o StrictModes=no -o UsePAM=no -o UseDNS=no -o MaxStartups=100:30:200 -o Subsystem='sftp internal-sftp'"
+    "-o StrictModes=no -o UsePAM=no -o UseDNS=no -o MaxStartups=100:30:200 -o Subsystem='sftp internal-sftp' "
+    "-o 'SetEnv={processor}'"
 )
+PROCESSOR = "QEMU_CPU={QEMU_CPU}".format(**debian.EMULATED_PROCESSOR)
 
 
 def obstacle() -> str:
@@ -121,7 +123,8 @@ def _container(directory: Path, name: str, address: str) -> Iterator[None]:
         f"--directory={directory / 'root'}", f"--machine={name}", f"--network-namespace-path=/run/netns/{name}",
         "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--suppress-sync=yes",
         f"--bind-ro={identity}:/etc/machine-id", *(f"--bind={source}:{target}" for source, target in bound.items()),
-        "/bin/sh", "-c", SERVER.format(key="/mnt/host", authorized="/mnt/login.pub"),
+        f"--setenv={PROCESSOR}", "/bin/sh", "-c",
+        SERVER.format(key="/mnt/host", authorized="/mnt/login.pub", processor=PROCESSOR),
     ]  # fmt: skip
     with (directory / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)

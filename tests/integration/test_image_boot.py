@@ -46,24 +46,32 @@ nodes:
 """
 
 
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(tmp_path_factory: pytest.TempPathFactory, suite: str) -> Path:
     """The directory that the playbook leaves after making two images and booting the first of them as a Pi 3."""
-    directory = tmp_path_factory.mktemp("boot")
+    directory = tmp_path_factory.mktemp(suite)
     inventory = directory / "inventory"
     inventory.mkdir()
     (inventory / "hosts.yml").write_text(HOSTS)
     output = directory / "images"
-    done = play(inventory, output, image_verify_by="boot")
+    done = play(inventory, output, suite, image_verify_by="boot")
     assert done.returncode == 0, done.stdout + done.stderr + console(output)
     return output
 
 
-def play(inventory: Path, output: Path, **variables: Any) -> subprocess.CompletedProcess[str]:
+def play(inventory: Path, output: Path, suite: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             *(Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "ansible/playbooks/image.yml"),
-            *("-e", json.dumps({"image_tools_output": str(output), **variables})),
+            *("-e", json.dumps({"image_tools_output": str(output), "image_base_suite": suite, **variables})),
         ],
         cwd=cards.REPOSITORY,
         capture_output=True,
@@ -100,6 +108,11 @@ def test_no_two_cards_share_a_host_key(output: Path) -> None:
     assert len(keys) == len(set(keys)) == 2
 
 
+def test_the_card_holds_the_release_that_was_asked_for(output: Path, suite: str) -> None:
+    release = card.ext_read(card.open_card(output / "pi01.img"), "/usr/lib/os-release") or b""
+    assert f"VERSION_CODENAME={suite}\n" in release.decode()
+
+
 def test_the_card_carries_no_identity_but_its_own(output: Path) -> None:
     for name in ("pi01", "pi02"):
         opened = card.open_card(output / f"{name}.img")
@@ -114,13 +127,16 @@ def test_the_card_carries_no_identity_but_its_own(output: Path) -> None:
         host.run(["e2fsck", "-fn", opened.ext4], limit_seconds=60)
 
 
-def test_a_second_run_is_quick_and_changes_nothing(output: Path) -> None:
-    done = play(output.parent / "inventory", output, image_verify_by="none")
+def test_a_second_run_is_quick_and_changes_nothing(output: Path, suite: str) -> None:
+    done = play(output.parent / "inventory", output, suite, image_verify_by="none")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("changed=0") == 2, done.stdout
     assert json.loads((output / "figures.json").read_text())["base_cached_seconds"] < 10
 
 
+# Bits of AT_HWCAP (Linux, arch/arm64/include/uapi/asm/hwcap.h) that a Pi 3 has not: atomics, sve, paca.
+EXTENSIONS = 1 << 8 | 1 << 22 | 1 << 30
+CAPABILITIES = "import ctypes; print(ctypes.CDLL(None).getauxval(16))"
 TRAIN = ("--dataset=digits", "--kvstore=none", "--epochs=1", "--limit=256", "--no-validation")
 
 
@@ -130,7 +146,7 @@ def losses(lines: list[str]) -> list[float]:
 
 
 @pytest.mark.mxnet
-def test_the_cards_own_mxnet_trains_to_the_same_loss_as_this_machines(output: Path, tmp_path: Path) -> None:
+def test_the_cards_own_mxnet_trains_to_the_same_loss_as_this_machines(output: Path, suite: str, tmp_path: Path) -> None:
     runtime = "/opt/harness/runtime"
     python = f"{runtime}/bin/python"
     given = {
@@ -143,12 +159,14 @@ def test_the_cards_own_mxnet_trains_to_the_same_loss_as_this_machines(output: Pa
             [python, f"{runtime}/verify.py", "any"],
             ["/usr/bin/cat", f"{runtime}/runtime.json"],
             [python, "/mnt/programs/train.py", *TRAIN],
+            [python, "-c", CAPABILITIES],
         ],
     }
     code, result, said = cards.step("run-arm64", given, limit_seconds=2000)
     assert code == 0, said
     state = json.loads(result["stdout"][1])
-    assert state["architecture"] == "aarch64"
+    assert (state["architecture"], state["python"].rpartition(".")[0]) == ("aarch64", PYTHONS[suite])
+    assert int(result["stdout"][3]) & EXTENSIONS == 0
     assert state["kvstore_implementations"] == ["native"], "PyPI's wheel has no distributed store, and ours is baked in"
     assert {"dist_sync", "dist_async"} <= set(state["stores"])
     (here,) = training_job.run(1, 0, TRAIN, tmp_path)

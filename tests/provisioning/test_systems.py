@@ -13,8 +13,7 @@ from playbooks import play
 from role_plugins import load_module
 
 from harness.paths import REPOSITORY
-from harness.system.packages import read_packages
-from harness.virtual.host.rootfs import PACKAGES_FILE
+from harness.system.packages import NODE_PACKAGES, read_packages
 
 LOCAL = REPOSITORY / "inventory" / "local"
 NODE_STATE = load_module("node/library/node_state.py")
@@ -63,11 +62,10 @@ def test_a_node_that_runs_nothing_of_ours_is_named_before_any_is_changed(
 
 
 def test_packages_are_those_of_the_architecture() -> None:
-    listed = [line for line in PACKAGES_FILE.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+    lines = [line for path in NODE_PACKAGES for line in path.read_text(encoding="utf-8").splitlines()]
+    listed = [line for line in lines if line and line[0] != "#"]
     for architecture in ("amd64", "arm64"):
-        assert sorted(NODE_STATE.packages_of(architecture, listed)) == list(
-            read_packages([PACKAGES_FILE], architecture)
-        )
+        assert sorted(NODE_STATE.packages_of(architecture, listed)) == list(read_packages(NODE_PACKAGES, architecture))
     assert NODE_STATE.packages_of("i386", ["sudo", "fast [amd64]", "old [i386 armhf]"]) == ["sudo", "old"]
 
 

@@ -14,11 +14,18 @@ from harness.cli.running.sweep import sweep
 from harness.console import err
 from harness.errors import EXIT_OK, BadInputError
 from harness.paths import INVENTORIES
+from harness.system.packages import MXNET_PACKAGES, own_architecture, read_packages
 
 app = verb_app()
 
-# What MXNet's wheel needs of the system, and the Debian package that has it.
-_LIBRARIES = {"libgomp.so.1": "libgomp1", "libquadmath.so.0": "libquadmath0", "libgfortran.so.5": "libgfortran5"}
+# What MXNet's wheels load of each package that they need.
+_LIBRARY_OF = {
+    "libgomp1": "libgomp.so.1",
+    "libgfortran5": "libgfortran.so.5",
+    "libquadmath0": "libquadmath.so.0",
+    "libopenblas0-pthread": "libopenblas.so.0",
+    "liblapacke": "liblapacke.so.3",
+}
 
 
 @app.command()
@@ -38,10 +45,11 @@ def demo(results: Results = DEFAULT_RESULTS, quiet: Quiet = False) -> None:
 
 def require_libraries() -> None:
     """Raise BadInputError that names the system libraries which MXNet needs and this machine lacks."""
-    missing = [name for name in _LIBRARIES if not _is_there(name)]
+    packages = read_packages([MXNET_PACKAGES], own_architecture())
+    missing = [package for package in packages if not _is_there(_LIBRARY_OF[package])]
     if missing:
-        packages = " ".join(_LIBRARIES[name] for name in missing)
-        raise BadInputError(f"MXNet needs {', '.join(missing)}", f"as root: apt-get install {packages}")
+        libraries = ", ".join(_LIBRARY_OF[package] for package in missing)
+        raise BadInputError(f"MXNet needs {libraries}", f"as root: apt-get install {' '.join(missing)}")
 
 
 def _is_there(library: str) -> bool:

@@ -13,18 +13,19 @@ from pathlib import Path
 from harness.errors import BadInputError
 from harness.images.host import lock, require_space, run
 from harness.images.nodes.first_boot import SSHD_CONFIG, SSHD_DROP_IN
-from harness.paths import ANSIBLE
 from harness.system.files import whole
-from harness.system.packages import read_packages, require
+from harness.system.packages import NODE_PACKAGES, read_packages, require
 
 HERE = Path(__file__).resolve().parent
 HOOK = HERE / "customize.py"
-NODE_PACKAGES = ANSIBLE / "node-packages.txt"
 BOOT_LABEL = "HARNESSBOOT"
 ROOT_LABEL = "harness-root"
 BUILD_LIMIT_SECONDS = 3600
 BUILD_SPACE_BYTES = 4 << 30
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+# User-mode QEMU then has a Pi 3's processor. By itself it has every extension of the architecture: what runs there might not run on a
+# Pi, and programs of Debian 13 sign their return addresses, which QEMU computes slowly.
+EMULATED_PROCESSOR = {"QEMU_CPU": "cortex-a53"}
 
 ARCHITECTURE = "arm64"
 SUITE = "bookworm"
@@ -72,7 +73,7 @@ class DebianBase:
     @classmethod
     def of(cls, suite: str, components: Sequence[str], further: Sequence[str]) -> DebianBase:
         """The base with every node's packages, a board's, and `further` ones."""
-        return cls(suite, tuple(components), read_packages([NODE_PACKAGES], ARCHITECTURE, [*BOARD_PACKAGES, *further]))
+        return cls(suite, tuple(components), read_packages(NODE_PACKAGES, ARCHITECTURE, [*BOARD_PACKAGES, *further]))
 
     def files(self) -> dict[str, str]:
         """Files put into the root file system before the packages are configured, by path."""
@@ -137,7 +138,8 @@ def build_root(base: DebianBase, cache: Path) -> tuple[Path, bool, float]:
             run(
                 mmdebstrap_command(base, overlay, temporary),
                 limit_seconds=BUILD_LIMIT_SECONDS,
-                environment={"INITRD": "No"},  # no initrd for every package: one at the end, by the hook
+                # no initrd for every package: one at the end, by the hook
+                environment={"INITRD": "No", **EMULATED_PROCESSOR},
                 log=archive.with_suffix(".log"),
             )
     return archive, True, time.monotonic() - begin

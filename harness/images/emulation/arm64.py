@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInputError, ImageError
-from harness.images.base.debian import require_foreign_binaries
+from harness.images.base.debian import EMULATED_PROCESSOR, require_foreign_binaries
 from harness.images.card import open_card
 from harness.images.host import MAKE_IMAGES, require_space, run
 from harness.system.packages import require
@@ -69,4 +69,5 @@ def enter(spec: Mapping[str, Any]) -> None:
     os.chroot(root)
     os.chdir("/")
     command = [str(word) for word in spec["command"]]
-    os.execve(command[0], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"})  # noqa: S606
+    variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", **EMULATED_PROCESSOR}
+    os.execve(command[0], command, variables)  # noqa: S606

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from harness import paths
-from harness.system.packages import read_packages
+from harness.system.packages import NODE_PACKAGES, own_architecture, read_packages
 from harness.virtual.host import processes
 from harness.virtual.host.command import run
 from harness.virtual.host.lock import exclusive
@@ -18,10 +18,7 @@ from harness.virtual.host.lock import exclusive
 # Debian releases that nodes may have; the first is that of a new cluster.
 SUITES = ("bookworm", "trixie")
 USER = "pi"
-PACKAGES_FILE = paths.ANSIBLE / "node-packages.txt"
 _BUILD_LIMIT_SECONDS = 900.0
-# Debian's names of architectures, by the kernel's.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # Units that mean nothing inside a container and only delay the start.
 _MASKED_UNITS = (
@@ -60,9 +57,8 @@ _USER_COMMAND = ("useradd", "--create-home", "--shell", "/bin/bash", "--password
 
 
 def packages() -> list[str]:
-    """Names from the list of every node's packages, sorted."""
-    machine = os.uname().machine
-    return list(read_packages([PACKAGES_FILE], _ARCHITECTURES.get(machine, machine)))
+    """Names from the lists of every node's packages, sorted."""
+    return list(read_packages(NODE_PACKAGES, own_architecture()))
 
 
 def key_of(suite: str, names: list[str]) -> str:

@@ -103,7 +103,7 @@ def main():
         import mxnet
         import numpy
     except (ImportError, OSError) as error:
-        fail(f"MXNet does not load: {error}", "the system packages of ansible/node-packages.txt, or another wheel")
+        fail(f"MXNet does not load: {error}", "the system packages of ansible/mxnet-packages.txt, or another wheel")
     compute(mxnet)
     yaml_version = read_yaml()
     distributed = mxnet.runtime.Features().is_enabled("DIST_KVSTORE")
