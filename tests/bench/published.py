@@ -147,11 +147,12 @@ def models(nodes: int) -> list[Sweep]:
         arguments = ("--nodes", sizes, "--repeats", str(repeats), *_variants(*variants), *settings(**values))
         return Sweep(name, STRATEGIES, arguments, (), memory=memory)
 
-    some = ",".join(str(size) for size in (2, 4, nodes) if size <= nodes)
+    some = ",".join(str(size) for size in (4, nodes) if size <= nodes)
     return [
         # Sums of AlexNet do not fit 1 GiB.
-        sweep("alexnet", "4", 2, "sums", "factors", "split", "pipeline", "pipeline_4", "none", memory="2GiB"),
+        sweep("alexnet", "4", 1, "sums", "factors", "split", "pipeline", "pipeline_4", "none", memory="2GiB"),
         sweep("resnet20", str(nodes), 3, "sums", "none", model="resnet20", batch_size=64, epoch_steps=4),
+        sweep("alexnet_towers", "2", 1, "sums", "factors", "towers", "none", memory="2GiB", model="alexnet_towers"),
         sweep("alexnet_32", some, 1, "sums", "factors", "split", "none", model="alexnet_32", batch_size=16, epoch_steps=3),
         sweep("vgg11", "4", 1, "sums", "pipeline", "pipeline_4", "none", model="vgg11", batch_size=16, epoch_steps=3),
         sweep(

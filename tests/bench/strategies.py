@@ -24,6 +24,7 @@ LABELS = {
     "split": "split dense layers",
     "pipeline": "pipeline of 2 stages",
     "pipeline_4": "pipeline of 4 stages",
+    "towers": "two towers",
     CONTROL: "independent",
 }
 
