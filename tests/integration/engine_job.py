@@ -6,6 +6,7 @@ the values, losses, scores, buffers (flat), and the bytes sent in all steps, and
 """
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -48,10 +49,13 @@ with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
     built.begin_epoch(asked["seed"])
     score = built.scorer(images[:20], labels[:20])
     sent: list[int] = []
+    urgent: list[int] = []
     send = Link.send
 
     def counting(link: Link, message: memoryview) -> None:
         sent.append(message.nbytes)
+        if link._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY):
+            urgent.append(message.nbytes)
         send(link, message)
 
     Link.send = counting  # type: ignore[method-assign]
@@ -66,9 +70,10 @@ with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
     store.settle()
     built.wait()
     flat = [built.memory(each.value).settled().copy().ravel() for each in built.parameters]
-    of_steps = sum(sent)
+    of_steps, urgent_in_steps = sum(sent), sum(urgent)
     with store.shared_values():
         np.savez(
             asked["out"], losses=np.array(losses), scores=score(), flat=np.concatenate(flat), sent=[of_steps, sum(sent)],
+            urgent=[urgent_in_steps, sum(urgent)],
             **built.weights(), **built.statistics(),
         )  # fmt: skip

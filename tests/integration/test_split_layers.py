@@ -139,6 +139,8 @@ def test_workers_with_slices_do_what_one_does_with_their_batches(
             np.testing.assert_allclose(worker[name], alone[name], rtol=1e-3, atol=2e-5, err_msg=name)
         np.testing.assert_allclose(worker["scores"], alone["scores"], rtol=1e-3, atol=1e-4)
         assert worker["flat"].size < alone["flat"].size  # nobody has all values
+        steps, all_of_it = worker["urgent"]
+        assert steps == all_of_it > 0, "what is put together overtakes sums, which starve while it is long"
     np.testing.assert_allclose(sum(worker["losses"] for worker in found), alone["losses"], rtol=1e-3)
 
 

@@ -100,10 +100,12 @@ class SplitKVStore(AllreduceKVStore):
         if self._plan is None:
             return
         self._model, self._total = model, shares.total
-        self._swap = Swap(self._group, _CROSSINGS)
+        swap = Swap(self._group, _CROSSINGS)
+        # As large as the model: over the crossings' channel nothing else would get through for as long as it takes.
+        self._gathering = Swap(self._group, self.first_channel)
         owned = self._plan.owned
         for number in self._plan.crossings:
-            self._crossings[number] = crossing(owned.get(number - 1), owned.get(number), self._swap, self._shares)
+            self._crossings[number] = crossing(owned.get(number - 1), owned.get(number), swap, self._shares)
         buffers = model.parameters[len(self._plan.summed) :]
         for (number, own), buffer in zip(self._plan.slices.items(), buffers, strict=True):
             state, memories = State(), (model.memory(buffer.value), model.memory(buffer.gradient))
@@ -168,7 +170,7 @@ class SplitKVStore(AllreduceKVStore):
             mine = self._model.values(turn[rank][0]) if turn[rank] else place(None)
             if places[rank].size:
                 places[rank][:] = mine
-            self._swap([mine] * workers, places)
+            self._gathering([mine] * workers, places)
 
     def _layer_states(self) -> dict[str, State]:
         """Of the own slices, too."""
