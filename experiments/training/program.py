@@ -123,7 +123,10 @@ def _work(chosen: options.Options) -> None:
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
         layout = laid_out_for(store, architecture, dataset, begun.arrays, chosen.accumulate, shares)
         model = engine.build(layout)
+        factored = [layer.name for bucket in layout.buckets for layer in bucket.layers]
+        split = [own.layer.name for own in layout.plan.slices.values()] if layout.plan else []
         begun.arrays.clear()  # the model has its own
+        del layout  # and the rest of what holds them
         memory.in_pieces(shares.own, chosen.accumulate)
         store.attach(model, shares)
         store.restore(begun.state)
@@ -135,8 +138,8 @@ def _work(chosen: options.Options) -> None:
             parameters=architecture.parameters(),
             environment=derived,
             replaceable=store.replaceable,
-            factored=[layer.name for bucket in layout.buckets for layer in bucket.layers],
-            split=[own.layer.name for own in layout.plan.slices.values()] if layout.plan else [],
+            factored=factored,
+            split=split,
             implementation=store.implementation,
             stage=plan.described(store.rank) if plan else None,
             tower=division.described(store.rank) if division else None,
