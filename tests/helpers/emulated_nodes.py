@@ -63,7 +63,7 @@ class Emulated:
 
 @contextlib.contextmanager
 def emulated_nodes(directory: Path, suite: str, addresses: Sequence[str], gateway: str) -> Iterator[Emulated]:
-    """So many nodes of a Debian release, which are stopped and removed at the end; skips the test where this machine cannot have them."""
+    """So many nodes of a Debian release, stopped and removed at the end; skips the test where this machine cannot have them."""
     if why := obstacle():
         pytest.skip(why)
     base = debian.DebianBase.of(suite, debian.COMPONENTS, [])
