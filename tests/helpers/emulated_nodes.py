@@ -62,13 +62,12 @@ class Emulated:
 
 
 @contextlib.contextmanager
-def emulated_nodes(directory: Path, addresses: Sequence[str], gateway: str) -> Iterator[Emulated]:
-    """So many nodes, which are stopped and removed at the end; skips the test where this machine cannot have them."""
+def emulated_nodes(directory: Path, suite: str, addresses: Sequence[str], gateway: str) -> Iterator[Emulated]:
+    """So many nodes of a Debian release, stopped and removed at the end; skips the test where this machine cannot have them."""
     if why := obstacle():
         pytest.skip(why)
-    archive, _, _ = debian.build_root(
-        debian.DebianBase.of(debian.SUITE, debian.COMPONENTS, []), cache_directory() / "images"
-    )
+    base = debian.DebianBase.of(suite, debian.COMPONENTS, [])
+    archive, _, _ = debian.build_root(base, cache_directory() / "images")
     root, shared = directory / "root", directory / "opt"
     for made in (root, shared):
         made.mkdir()

@@ -11,6 +11,7 @@ import emulated_nodes
 import pytest
 
 from harness.paths import EXPERIMENTS
+from harness.virtual.host.rootfs import SUITES
 
 pytestmark = [
     pytest.mark.emulated,
@@ -23,10 +24,11 @@ ADDRESSES = ("10.71.0.11", "10.71.0.12")
 SMALL = ("--set", "dataset=digits", "--set", "limit=128", "--set", "epochs=1")
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[emulated_nodes.Emulated]:
+@pytest.fixture(scope="module", params=SUITES)
+def nodes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[emulated_nodes.Emulated]:
     """Two nodes after `harness provision`."""
-    with emulated_nodes.emulated_nodes(tmp_path_factory.mktemp("emulated"), ADDRESSES, "10.71.0.1") as running:
+    directory = tmp_path_factory.mktemp(request.param)
+    with emulated_nodes.emulated_nodes(directory, request.param, ADDRESSES, "10.71.0.1") as running:
         done = running.harness("provision", limit_seconds=1800)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
         yield running

@@ -86,4 +86,23 @@ MUTATIONS = [
         ('held = ask(agent, root, node)["held"] if agent else None', "held = None"),
         ('"-I", "-S", "-B", agent', '"-S", "-B", agent'),
     ),
+    *mutations(
+        "packages",
+        "harness/cli/running/demo.py",
+        "cli/test_demo.py",
+        ("read_packages([MXNET_PACKAGES], own_architecture())", 'read_packages([MXNET_PACKAGES], "amd64")'),
+        ("if not _is_there(_LIBRARY_OF[package])]", "if False]"),
+    ),
+    *mutations(
+        "packages",
+        "harness/system/packages.py",
+        "cli/test_demo.py",
+        ("return _ARCHITECTURES.get(machine, machine)", 'return _ARCHITECTURES.get(machine, "amd64")'),
+    ),
+    *mutations(
+        "packages",
+        "Makefile",
+        "cli/test_demo.py",
+        ("$(ARCHITECTURE)", "amd64"),
+    ),
 ]

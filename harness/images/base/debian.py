@@ -23,8 +23,8 @@ ROOT_LABEL = "harness-root"
 BUILD_LIMIT_SECONDS = 3600
 BUILD_SPACE_BYTES = 4 << 30
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
-# User-mode QEMU then has a Pi 3's processor. By itself it has every extension of the architecture: what runs there might not run on a
-# Pi, and programs of Debian 13 sign their return addresses, which QEMU computes slowly.
+# User-mode QEMU then has a Pi 3's processor. By itself it has every extension of the architecture: what runs there might
+# not run on a Pi, and programs of Debian 13 sign their return addresses, which QEMU computes slowly.
 EMULATED_PROCESSOR = {"QEMU_CPU": "cortex-a53"}
 
 ARCHITECTURE = "arm64"
