@@ -28,8 +28,8 @@ from harness.nodes.stream import Stream, StreamClosedError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES = 8 << 20
-# Of all nodes together, where they share one medium that passes them twice: two seconds on 30 Mbit/s, dilated or not. Nodes do not
-# begin together, and then TCP has to find its pace: so for at least so long.
+# Of all nodes together, where they share one medium that passes them twice: two seconds on 30 Mbit/s, dilated or not.
+# Nodes do not begin together, and then TCP has to find its pace: so for at least so long.
 SHARED_PROBE_BYTES = 4 << 20
 SHARED_PROBE_SECONDS = 4.0
 # A node holds one session, follows its ranks over another, and is stopped or asked over further ones.

@@ -25,7 +25,9 @@ SMALL = ("--set", "dataset=digits", "--set", "limit=128", "--set", "epochs=1")
 
 
 @pytest.fixture(scope="module", params=SUITES)
-def nodes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[emulated_nodes.Emulated]:
+def nodes(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[emulated_nodes.Emulated]:
     """Two nodes after `harness provision`."""
     directory = tmp_path_factory.mktemp(request.param)
     with emulated_nodes.emulated_nodes(directory, request.param, ADDRESSES, "10.71.0.1") as running:
