@@ -18,6 +18,7 @@ from training.datasets import Dataset, Split
 from training.engines.layout import laid_out, laid_out_for
 from training.kvstores import KVStoreOptions, registered
 from training.kvstores.allreduce.links import Link
+from training.kvstores.allreduce.links import link as link_module
 from training.kvstores.registration import Opening
 from training.models.catalogue import architecture
 from training.sharding import Shares
@@ -54,7 +55,7 @@ with registered("mxnet")[asked.get("kvstore", "none")].open(opening) as store:
 
     def counting(link: Link, message: memoryview) -> None:
         sent.append(message.nbytes)
-        if link._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY):
+        if link._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == link_module._INTERACTIVE:
             urgent.append(message.nbytes)
         send(link, message)
 

@@ -48,7 +48,7 @@ def test_sum_keeps_its_type() -> None:
         assert found.tolist() == [3 * 2.0**40 + 3, 3 * 2.0**-40]
 
 
-@pytest.mark.parametrize(("channels", "priorities"), [(1, [0]), (2, [6, 0])])
+@pytest.mark.parametrize(("channels", "priorities"), [(1, [2]), (2, [6, 2])])
 def test_of_several_channels_the_first_goes_first(channels: int, priorities: list[int]) -> None:
     def work(links: Links) -> list[list[int]]:
         sockets = [

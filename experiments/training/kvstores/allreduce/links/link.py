@@ -20,7 +20,9 @@ _LOOK_SECONDS = 2.0
 on the way."""
 _SEND_BUFFER = 1 << 20
 _CONGESTION = b"reno"  # every kernel has it; bbr, where a host prefers it, paces short bursts to half the wire
-_INTERACTIVE = 6  # socket(7): of the kernel's queue for a card, the part that is emptied first
+# socket(7), tc-pfifo_fast(8): of the kernel's queue for a card, the part that is emptied first, and the last, where sshd's
+# messages are: before them, those of a large model would keep the harness from its node.
+_INTERACTIVE, _BULK = 6, 2
 _SLACK = 16  # bytes: shards differ by an element, and a limit on arrival need not follow that
 
 
@@ -159,6 +161,7 @@ def tune(connection: socket.socket) -> None:
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _BULK)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION)
     idle, interval, probes = _KEEPALIVE_SECONDS
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
