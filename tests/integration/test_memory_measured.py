@@ -11,6 +11,7 @@ import pytest
 import training_job
 from training.estimates.answers import answer
 
+
 def peak(workers: int, arguments: Sequence[str], directory: Path) -> int:
     """The resident memory of the worker that had most, in bytes."""
     found = []
