@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
@@ -69,13 +70,17 @@ def port(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_peer_is_sent_so_much_for_so_long_and_says_how_it_arrived(port: int) -> None:
+    began = time.monotonic()
     answer = health.connect({**PROBE, "peers": ["127.0.0.1"], "port": port})
+    took = time.monotonic() - began
     assert isinstance(answer["reached"]["127.0.0.1"], float)
     (begin, first), *_, (end, last) = answer["arrivals"]
     assert 0 < first < last
     assert last >= PROBE["probe_bytes"]
-    assert begin - end > 0.25
-    assert answer["bytes_per_second"] * (begin - end) == pytest.approx(last, rel=0.3)
+    # However long either thread was kept from a processor.
+    assert took >= PROBE["probe_seconds"]
+    assert 0 < begin - end <= took
+    assert last / took <= answer["bytes_per_second"] <= last / PROBE["probe_seconds"]
 
 
 def test_without_an_answer_there_is_no_rate() -> None:
