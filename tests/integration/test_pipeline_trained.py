@@ -155,7 +155,8 @@ def test_statistics_of_normalisations_come_together(tmp_path: Path, engine: str)
 
 
 def test_a_single_micro_batch_is_normalised_as_the_whole_batch_is(tmp_path: Path, engine: str) -> None:
-    options = ["--dataset=patches", "--epochs=1", "--no-validation", "--learning-rate=0.01"]
+    # One step: over several, what rounds differently flips an activation now and then.
+    options = ["--dataset=patches", "--epochs=1", "--no-validation", "--learning-rate=0.01", "--limit=16"]
     expected, _ = train(tmp_path, 1, "--kvstore=none", *options, engine=engine, model="resnet20", images=16)
     found, _ = pipeline(tmp_path, 2, 2, *options, "--micro-batches=1", engine=engine, model="resnet20", images=16)
     assert_close(found, expected)
