@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import allreduce_job
 import numpy as np
 import training_job
+from training.models import Architecture
 
 from harness.contract import wire
 
@@ -44,3 +45,18 @@ def trained(
         _, said = process.communicate(timeout=training_job.LIMIT_SECONDS)
         assert not process.returncode, said.decode()
     return [dict(np.load(directory / f"{rank}.npz")) for rank in range(len(sizes))]
+
+
+def assert_one_model(
+    model: Architecture, found: Sequence[Mapping[str, np.ndarray[Any, Any]]], alone: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    """Workers that share layers have trained what one process has, and what they put together overtook nothing."""
+    for worker in found:
+        for name in model.shapes():
+            np.testing.assert_array_equal(worker[name], found[0][name], err_msg=name)
+            np.testing.assert_allclose(worker[name], alone[name], rtol=1e-3, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(worker["scores"], alone["scores"], rtol=1e-3, atol=1e-4)
+        assert worker["flat"].size < alone["flat"].size  # nobody has all values
+        steps, all_of_it = worker["urgent"]
+        assert steps == all_of_it > 0, "what is put together overtakes sums, which starve while it is long"
+    np.testing.assert_allclose(sum(worker["losses"] for worker in found), alone["losses"], rtol=1e-3)

@@ -132,16 +132,7 @@ def test_workers_with_slices_do_what_one_does_with_their_batches(
     (alone,) = engine_workers.trained(tmp_path, engine, SMALL, (sum(sizes),), {})
     own = {"strategy": "split", "split_layers": "all", "sign_messages": signed}
     found = engine_workers.trained(tmp_path, engine, SMALL, sizes, own, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice")
-    model = architecture("small", SMALL, 10)
-    for worker in found:
-        for name in model.shapes():
-            np.testing.assert_array_equal(worker[name], found[0][name], err_msg=name)
-            np.testing.assert_allclose(worker[name], alone[name], rtol=1e-3, atol=2e-5, err_msg=name)
-        np.testing.assert_allclose(worker["scores"], alone["scores"], rtol=1e-3, atol=1e-4)
-        assert worker["flat"].size < alone["flat"].size  # nobody has all values
-        steps, all_of_it = worker["urgent"]
-        assert steps == all_of_it > 0, "what is put together overtakes sums, which starve while it is long"
-    np.testing.assert_allclose(sum(worker["losses"] for worker in found), alone["losses"], rtol=1e-3)
+    engine_workers.assert_one_model(architecture("small", SMALL, 10), found, alone)
 
 
 def program(

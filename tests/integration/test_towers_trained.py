@@ -94,14 +94,7 @@ def test_workers_with_branches_do_what_one_does_with_their_batches(
     (alone,) = engine_workers.trained(tmp_path, "mxnet", entry, (sum(sizes),), {})
     own = {"strategy": "towers", "towers": towers, "sign_messages": len(sizes) == 2}
     found = engine_workers.trained(tmp_path, "mxnet", entry, sizes, own, **environment)
-    model = architecture("small", entry, 10)
-    for worker in found:
-        for name in model.shapes():
-            np.testing.assert_array_equal(worker[name], found[0][name], err_msg=name)
-            np.testing.assert_allclose(worker[name], alone[name], rtol=1e-3, atol=2e-5, err_msg=name)
-        np.testing.assert_allclose(worker["scores"], alone["scores"], rtol=1e-3, atol=1e-4)
-        assert worker["flat"].size < alone["flat"].size  # nobody has all values
-    np.testing.assert_allclose(sum(worker["losses"] for worker in found), alone["losses"], rtol=1e-3)
+    engine_workers.assert_one_model(architecture("small", entry, 10), found, alone)
 
 
 @pytest.mark.mxnet
