@@ -159,6 +159,7 @@ def models(nodes: int) -> list[Sweep]:
             "lenet5", "4", 1, "sums", "factors", "pipeline", "none",
             model="lenet5", dataset="mnist", batch_size=64, epoch_steps=20,
         ),
+        Sweep("edge_cnn", EXPERIMENTS / "edge_cnn.yaml", (), ("accuracy_by_nodes",), timed=False),
     ]  # fmt: skip
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.paths import EXPERIMENTS
+from harness.paths import REPOSITORY
 from tests.bench.measures import Series, read_series
 from tests.bench.row import Row, at_least, ratio_row
 from tests.bench.stage import Stage
 
-EXPERIMENT = EXPERIMENTS / "single_node.yaml"
+EXPERIMENT = REPOSITORY / "tests" / "bench" / "programs" / "single_node.yaml"
 IMAGES, QUICK_IMAGES = 3200, 1600
 OURS, GLUON, TORCH = "ours", "gluon", "torch"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 
 from harness.display import style
 from harness.report import parts
+from tests.bench.published import STRATEGIES
 
 COLUMNS = ["model", "nodes", "batch_size", "variant"]
 CONTROL = "none"
@@ -37,7 +39,8 @@ def measured(directory: Path) -> pd.DataFrame:
         `step_seconds` (the same), `kept` (images a second, 1 is the independent nodes'), `sent_mb` (a step, of the worker that
         sends most), `wait_percent` (of the training time, mean over workers) and `peak_mb` (of the largest worker).
     """
-    trials = pd.concat([_trials(tables.parent) for tables in sorted(directory.glob("*/epochs.csv"))])
+    manifests = [path for path in sorted(directory.glob("*/manifest.json")) if _is_timed(path)]
+    trials = pd.concat([_trials(path.parent) for path in manifests])
     found = trials.groupby(COLUMNS, sort=False, as_index=False).agg(
         repeats=("images_per_second", "size"),
         images_per_second=("images_per_second", "median"),
@@ -49,6 +52,11 @@ def measured(directory: Path) -> pd.DataFrame:
     control = found[found["variant"] == CONTROL].set_index(COLUMNS[:-1])["images_per_second"]
     keys = pd.MultiIndex.from_frame(found[COLUMNS[:-1]])
     return found.assign(kept=found["images_per_second"].to_numpy() / control.reindex(keys).to_numpy())
+
+
+def _is_timed(manifest: Path) -> bool:
+    """Whether it is of a sweep over strategies: other sweeps there ask for accuracy."""
+    return json.loads(manifest.read_text(encoding="utf-8"))["experiment"]["name"] == STRATEGIES.stem
 
 
 def _trials(tables: Path) -> pd.DataFrame:
@@ -78,11 +86,12 @@ def draw(found: pd.DataFrame, path: Path) -> None:
     ways = found[found["variant"] != CONTROL]
     panels = list(ways.groupby(COLUMNS[:-1], sort=False))
     with mpl.rc_context(style.RC):
-        figure, axes = parts.lying_panels(max(len(rows) for _, rows in panels), len(panels))
+        most = max(len(rows) for _, rows in panels)
+        figure, axes = parts.lying_panels(most, len(panels))
         for axis, ((model, nodes, batch), rows) in zip(axes, panels, strict=True):
             colours = [style.mark(list(LABELS).index(variant), control=False).colour for variant in rows["variant"]]
             places = np.arange(len(rows))
-            axis.barh(places, 100 * rows["kept"], color=colours, height=0.6)
+            axis.barh(places, 100 * rows["kept"], color=colours, height=0.6 * len(rows) / most)
             for place, kept in zip(places, rows["kept"], strict=True):
                 axis.text(100 * kept + 1, place, f"{100 * kept:.0f}", va="center", fontsize=8)
             axis.set_yticks(places, [LABELS[variant] for variant in rows["variant"]])
