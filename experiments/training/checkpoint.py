@@ -10,7 +10,6 @@ whether a checkpoint is wanted and where a run begins.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -81,18 +80,15 @@ class Keeper:
         """
         if self._path is None:
             return
-        data = _pack(epoch, weights() | {f"{_STATE}{name}": array for name, array in state().items()})
+        arrays = weights() | {f"{_STATE}{name}": array for name, array in state().items()}
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.write_bytes(data)
+        with temporary.open("w+b") as file:  # array after array: a large model has no memory for copies
+            np.savez(file, **{_EPOCH: np.int64(epoch)}, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         temporary.replace(self._path)
-        digest = hashlib.sha256(data).hexdigest()
-        emit(wire.CHECKPOINT, rank=self._rank, epoch=epoch, bytes=len(data), sha256=digest, shared=self._shared)
-
-
-def _pack(epoch: int, weights: dict[str, npt.NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **{_EPOCH: np.int64(epoch)}, **weights)  # type: ignore[arg-type]  # none is named allow_pickle
-    return buffer.getvalue()
+        emit(wire.CHECKPOINT, rank=self._rank, epoch=epoch, bytes=size, sha256=digest, shared=self._shared)
 
 
 def _load(path: Path, architecture: Architecture) -> Beginning:

@@ -129,6 +129,7 @@ def _work(chosen: options.Options) -> None:
         del layout  # and the rest of what holds them
         memory.in_pieces(shares.own, chosen.accumulate)
         store.attach(model, shares)
+        memory.give_back()
         store.restore(begun.state)
         trainer = Trainer(chosen, dataset, model, store, shares)
         start.ready(
@@ -149,5 +150,5 @@ def _work(chosen: options.Options) -> None:
             if chosen.save_weights and store.rank == 0:
                 trained = model.weights() | model.statistics()
                 np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
-            digest = models.digest_of(model.weight(name) for name in architecture.shapes())
+            digest = models.digest(model.weights())
         emit(wire.DONE, rank=store.rank, epochs=chosen.epochs, weights_sha256=digest)

@@ -76,3 +76,21 @@ def test_small_buffers_travel_whole_and_large_ones_in_shards() -> None:
     for small, large in allreduce_job.together(work, allreduce_job.seats(2)):
         assert isinstance(small, GroupedSum)
         assert isinstance(large, ShardedSum)
+
+
+def test_one_worker_applies_its_own_numbers_without_a_copy() -> None:
+    mine, values = np.full(5, 3, np.float32), np.ones(5, np.float32)
+
+    def work(links: Links) -> None:
+        def apply(values: Floats, total: Floats) -> None:
+            assert total is mine
+            values += total
+
+        alone = sum_over(links, 0, 5, apply)
+        for _ in range(2):
+            alone.begin(mine)
+            alone.proceed(values)
+            alone.finish(values)
+
+    allreduce_job.together(work, allreduce_job.seats(1))
+    np.testing.assert_array_equal(values, np.full(5, 7))

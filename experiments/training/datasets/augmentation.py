@@ -32,7 +32,7 @@ def augmented(images: Bytes, chosen: npt.NDArray[np.int64], kind: str, *, count:
     if kind == NONE:
         return found
     side = images.shape[-1]
-    margin = max(1, side // _MARGIN)
+    margin = _margin(side)
     random = np.random.RandomState([seed, epoch, 0, 1])
     tops, lefts = random.randint(0, 2 * margin + 1, (2, count))
     mirrored = random.randint(0, 2, count).astype(bool)
@@ -44,3 +44,12 @@ def augmented(images: Bytes, chosen: npt.NDArray[np.int64], kind: str, *, count:
         window = windows[number, ..., tops[image], lefts[image], :, :]
         result[number] = window[..., ::-1] if mirrored[image] else window
     return result.reshape(found.shape)
+
+
+def scratch(kind: str, side: int) -> float:
+    """How many times as much memory as the chosen images take is needed beside them while they are made."""
+    return 0.0 if kind == NONE else 1 + (1 + 2 * _margin(side) / side) ** 2
+
+
+def _margin(side: int) -> int:
+    return max(1, side // _MARGIN)

@@ -225,22 +225,12 @@ class Model(ABC):
 
     @abstractmethod
     def weights(self) -> dict[str, Weights]:
-        """The trained values as they are now, by name, in forward order; of those it does not `hold` its slices, if any.
+        """The trained values, by name, in forward order, to be read at once: a large model has no memory for copies. Of those
+        that it does not `hold` its slices, if any.
 
         Returns:
-            copies, as `Architecture.shapes` gives, float32, no unit.
+            as `Architecture.shapes` gives, float32, no unit; the model's own memory, where it has an array as it is.
         """
-
-    def weight(self, name: str) -> Weights:
-        """One of `weights`: a large model has no memory for copies of all.
-
-        Args:
-            name: its name.
-
-        Returns:
-            a copy, as `Architecture.shapes` gives, float32, no unit.
-        """
-        return self.weights()[name]
 
     def values(self, name: str) -> Floats:
         """The trained values of an array as they are now, or the model's slice of them; as `Memory.settled`.

@@ -123,12 +123,16 @@ def factored(architecture: Architecture, chosen: Options, workers: int) -> list[
         how = dense.SUM  # by DistributedDataParallel
     sums = chosen.kvstore == _ALLREDUCE and chosen.accumulate == 1 and chosen.wire == FLOAT32
     sums = sums and chosen.own.get("strategy") not in (SPLIT, TOWERS)
-    if not sums or not cadence_of(chosen.own, chosen.synchronise_every).always or _rule(chosen).offer is not Sgd.offer:
+    if (
+        not sums
+        or not cadence_of(chosen.own, chosen.synchronise_every).always
+        or rule_of(chosen).offer is not Sgd.offer
+    ):
         return []
     return dense.chosen(architecture.dense_layers(), workers, chosen.batch_size * workers, how)
 
 
-def _rule(chosen: Options) -> type[Rule]:
+def rule_of(chosen: Options) -> type[Rule]:
     """As the store allreduce chooses it."""
     always = cadence_of(chosen.own, chosen.synchronise_every).always
     return RULES[chosen.rule or (Sgd if always else Average).name]
@@ -136,7 +140,7 @@ def _rule(chosen: Options) -> type[Rule]:
 
 def _among_workers(architecture: Architecture, chosen: Options, workers: int, steps: int) -> Traffic:
     """Sums in even shards, each worker sending all but its own, twice; and factors, which everybody sends to everybody."""
-    cadence, rule = cadence_of(chosen.own, chosen.synchronise_every), _rule(chosen)
+    cadence, rule = cadence_of(chosen.own, chosen.synchronise_every), rule_of(chosen)
     layers = factored(architecture, chosen, workers)
     summed = architecture.parameters() - sum(layer.size for layer in layers)
     sent = dense.shard_bytes(summed, workers, _WIDTHS[chosen.wire])

@@ -2,6 +2,6 @@
 
 from .architecture import Architecture, DenseLayer
 from .catalogue import load, names
-from .weights import Weights, digest, digest_of
+from .weights import Weights, digest
 
-__all__ = ["Architecture", "DenseLayer", "Weights", "digest", "digest_of", "load", "names"]
+__all__ = ["Architecture", "DenseLayer", "Weights", "digest", "load", "names"]

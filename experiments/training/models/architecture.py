@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 
-from .layers import Convolution, Dense, Layer, LayerError, Shape
+from .layers import RELU6, Activation, Convolution, Dense, Layer, LayerError, Shape
 from .weights import GLOROT, WEIGHT, ArraySpec, Weights, first_values
 
 
@@ -190,6 +190,16 @@ class Architecture:
 def outputs_of(placed: Sequence[PlacedLayer]) -> list[int]:
     """How many values each of some layers makes of one image; without those that change values in place."""
     return [math.prod(each.after) for layer in placed for each in layer.every() if not each.layer.in_place]
+
+
+def clipped_of(placed: Sequence[PlacedLayer]) -> int:
+    """How many values of an image some layers cut off above, as relu6 does."""
+    return sum(
+        math.prod(each.after)
+        for layer in placed
+        for each in layer.every()
+        if isinstance(each.layer, Activation) and each.layer.kind == RELU6
+    )
 
 
 def _placed(layers: Sequence[Layer], shape: Shape, used: Counter[str]) -> tuple[PlacedLayer, ...]:

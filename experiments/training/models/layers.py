@@ -21,7 +21,10 @@ from .layer import (
 )
 from .weights import MEAN, SCALE, SHIFT, VARIANCE, ArraySpec
 
-__all__ = ["ALL", "CLASSES", "KINDS", "Layer", "LayerError", "Shape"]
+RELU6 = "relu6"
+"""Kind of an activation: relu, cut off at 6."""
+
+__all__ = ["ALL", "CLASSES", "KINDS", "RELU6", "Layer", "LayerError", "Shape"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Activation(Layer):
 
     in_place = True
 
-    kind: str = choice("tanh", "relu", "relu6", "sigmoid")
+    kind: str = choice("tanh", "relu", RELU6, "sigmoid")
 
     def output(self, before: Shape) -> Shape:
         """The same."""

@@ -67,17 +67,8 @@ def digest(weights: Mapping[str, Weights]) -> str:
     Args:
         weights: by name, as `Architecture.shapes` gives, float32, no unit.
     """
-    return digest_of(weights.values())
-
-
-def digest_of(weights: Iterable[Weights]) -> str:
-    """The same of arrays that need not all be there at once.
-
-    Args:
-        weights: in forward order, as `Architecture.shapes` gives, float32, no unit.
-    """
     found = hashlib.sha256()
-    for array in weights:
+    for array in weights.values():
         found.update(np.ascontiguousarray(array, "<f4").data)
     return found.hexdigest()
 

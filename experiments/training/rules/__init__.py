@@ -14,4 +14,9 @@ _MODULES = [import_module(f".{module.name}", __name__) for module in pkgutil.ite
 
 RULES: dict[str, type[Rule]] = {module.RULE.name: module.RULE for module in _MODULES if hasattr(module, "RULE")}
 
-__all__ = ["RULES", "Cadence", "Rule", "cadence_of"]
+__all__ = ["RULES", "Cadence", "Rule", "cadence_of", "keeps_apart"]
+
+
+def keeps_apart(rule: type[Rule], cadence: Cadence) -> bool:
+    """Whether the shared values lie beside a worker's own ones: these are not the same at an epoch's end, or the rule asks."""
+    return rule.apart or rule.keeps or not cadence.at_epochs

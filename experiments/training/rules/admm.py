@@ -27,6 +27,7 @@ class Admm(Average):
     name = "admm"
     options = ("rho", "relaxation")
     apart = True
+    copies = 3  # as `average`, the price, and what a worker is away from the shared values
 
     def __init__(self, shares: Shares, size: int, *, rho: float, relaxation: float) -> None:
         super().__init__(shares, size)

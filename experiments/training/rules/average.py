@@ -18,6 +18,7 @@ class Average(Rule):
     name = "average"
     local = True
     exact = True  # rounded values would lose what single steps change
+    copies = 1  # the own values by their weight
 
     def __init__(self, shares: Shares, size: int) -> None:
         super().__init__(shares, size)

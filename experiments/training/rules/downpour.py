@@ -27,6 +27,7 @@ class Downpour(Rule):
     options = ("push_every", "fetch_every", "adagrad")
     local = True
     apart = True
+    copies = 2  # what was accrued, and what is pushed
     media = ("dist_async",)
 
     def __init__(self, shares: Shares, size: int, *, push_every: int, fetch_every: int, adagrad: bool) -> None:

@@ -22,6 +22,7 @@ class Easgd(Average):
     name = "easgd"
     options = ("elasticity",)
     apart = True
+    copies = 2  # as `average`, and the force
 
     def __init__(self, shares: Shares, size: int, *, elasticity: float) -> None:
         super().__init__(shares, size)

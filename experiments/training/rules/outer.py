@@ -27,6 +27,7 @@ class Outer(Average):
     name = "outer"
     options = ("outer_momentum", "outer_rate", "outer_nesterov")
     keeps = True
+    slice_copies = 1  # momentum
 
     def __init__(
         self, shares: Shares, size: int, *, outer_momentum: float, outer_rate: float, outer_nesterov: bool

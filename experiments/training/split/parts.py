@@ -12,6 +12,7 @@ from ..kvstores.allreduce.shards import bounds
 from ..models import Architecture, DenseLayer, Weights
 from ..models.architecture import PlacedLayer
 from ..models.layers import Activation, Dropout, Flatten, Layer
+from ..sharding import Shares
 
 ELEMENTWISE = (Activation, Dropout, Flatten)
 """Layers that treat every output by itself: they can follow a slice of a dense layer's."""
@@ -166,6 +167,18 @@ class Plan:
         if before:
             return (before.images, before.units), (own, before.whole)
         raise ValueError(f"nothing is exchanged before part {crossing}")
+
+
+def sliced(
+    architecture: Architecture,
+    layers: Sequence[DenseLayer],
+    shares: Shares,
+    divide: Callable[[Sequence[int]], list[int]],
+) -> Plan:
+    """The parts of a model as the worker of these shares computes them, where all workers share these layers; see `planned`."""
+    own = [columns_of(layer.units, len(shares.sizes))[shares.place] for layer in layers]
+    slices = [Slice(layer, part.start, part.stop, shares.total) for layer, part in zip(layers, own, strict=True)]
+    return planned(architecture, slices, divide)
 
 
 def planned(architecture: Architecture, slices: Sequence[Slice], divide: Callable[[Sequence[int]], list[int]]) -> Plan:

@@ -24,7 +24,7 @@ from ..rules.common import Descent, State
 from ..sharding import Shares
 from .choice import AUTO, chosen
 from .crossings import Crossing, Swap, crossing
-from .parts import Plan, Rows, Slice, columns_of, planned
+from .parts import Plan, Rows, Slice, sliced
 
 _CROSSINGS = 0
 """Their channel: whoever waits for them computes nothing meanwhile, so they overtake sums."""
@@ -80,11 +80,7 @@ class SplitKVStore(AllreduceKVStore):
     def _cut(self, architecture: Architecture, shares: Shares) -> Plan | None:
         """The model's parts; None where nothing is shared."""
         layers = chosen(architecture, self.workers, shares.total, self._how)
-        if not layers:
-            return None
-        own = [columns_of(layer.units, self.workers)[self.rank] for layer in layers]
-        slices = [Slice(layer, part.start, part.stop, shares.total) for layer, part in zip(layers, own, strict=True)]
-        return planned(architecture, slices, split)
+        return sliced(architecture, layers, shares, split) if layers else None
 
     def _exchanging(self, shares: Shares) -> tuple[Links, Shares]:
         """The workers that exchange at crossings, and how these share their images."""

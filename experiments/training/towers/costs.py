@@ -11,12 +11,13 @@ and it gets as many. A branch's gradients are added up over the groups, all othe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from ..kvstores.allreduce.dense import shard_bytes
-from ..models.architecture import PlacedLayer, outputs_of
+from ..models.architecture import PlacedLayer
 from ..pipeline.cut import layer_cost, layers_cost
-from ..split.parts import Columns, SplitPart
+from ..split.parts import Columns, Plan, Slice, SplitPart
 from .division import Division
 
 _BYTES = 4  # of a float32
@@ -66,17 +67,20 @@ def slowness(division: Division) -> float:
     return slowest / layers_cost(division.architecture.placed, first=True)
 
 
-def outputs(division: Division, place: int) -> list[float]:
-    """How many values each layer of a place makes for an image of its own; without those that change values in place."""
-    parts = division.at(place).parts
-    weighed = [each for part in parts for each in _weighed(part, division.groups.size)]
-    return [times * values for layer, times in weighed for values in outputs_of([layer])]
+def computed(plan: Plan, size: int) -> list[tuple[PlacedLayer, float]]:
+    """A place's layers, each with how often it is computed for an image of the worker's own, in a group of so many."""
+    return [each for part in plan.parts for each in _weighed(part, size)]
 
 
-def gathered_values(division: Division, place: int) -> int:
-    """What comes to a place's branches from other layers, for an image of its own."""
-    owned = division.at(place).owned
-    return division.groups.size * sum(own.inputs for number, own in owned.items() if number)
+def handed_values(plan: Plan) -> int:
+    """What is made before exchanges and taken behind them, for an image of the worker's own, of a plan for one of each.
+
+    What is taken and the gradients of both have arrays of their own beside the layers' outputs. In the exchange there are
+    copies: of each worker's columns, and of everybody's part of a sum.
+    """
+    forms = [plan.forms(number, 1) for number in plan.crossings]
+    pairs = [(math.prod(made), math.prod(taken)) for made, taken in forms]
+    return sum(made + 2 * taken for made, taken in pairs) + max((made + 2 * taken for made, taken in pairs), default=0)
 
 
 def _cost(part: SplitPart, size: int, *, first: bool) -> float:
@@ -90,5 +94,6 @@ def _weighed(part: SplitPart, size: int) -> Iterator[tuple[PlacedLayer, float]]:
     for number, layer in enumerate(part.layers):
         if part.slice is None:
             yield layer, 1.0
-        else:
-            yield layer, size * (part.slice.units / part.slice.whole if number else 1.0)
+        else:  # a concatenation has but the own branches already
+            cut = number or isinstance(part.slice, Slice)
+            yield layer, size * (part.slice.units / part.slice.whole if cut else 1.0)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from training import datasets, models, options, program
 from training.errors import ProgramError
-from training.memory import Demand, Need, check, in_pieces, need, validation_batch
+from training.memory import Demand, check, in_pieces, validation_batch
+from training.memory.need import Need
+from training.models.architecture import clipped_of
 
 MIB = 1 << 20
 
@@ -28,14 +30,53 @@ def test_a_need_grows_with_the_images_that_are_computed_at_once() -> None:
     assert one.most(300 * MIB) == 0
 
 
-def test_larger_models_and_batches_and_other_engines_need_more(patches: datasets.Dataset) -> None:
-    def of(model: str, engine: str = "mxnet", *, held: int = 0) -> Need:
-        return need(models.load(model, 10), patches.nbytes, engine, held=held)
+def test_a_node_that_cannot_even_begin_fits_nothing() -> None:
+    one = Need(300 * MIB, 2 * MIB, start=400 * MIB)
+    assert one.of(10) == 400 * MIB
+    assert one.of(100) == 500 * MIB
+    assert one.most(400 * MIB) == 0
+    assert one.most(500 * MIB) > 0
 
-    assert of("resnet20").fixed < of("vgg11").fixed < of("alexnet_32").fixed
-    assert of("resnet20").an_image > of("squeezenet_32").an_image
-    assert of("resnet20").fixed < of("resnet20", "torch").fixed
-    assert of("vgg11").fixed + 4000 == of("vgg11", held=1000).fixed
+
+def test_larger_models_batches_engines_momentum_and_validation_need_more(patches: datasets.Dataset) -> None:
+    def of(model: str, *arguments: str) -> int:
+        asked = ask(f"--model={model}", *(arguments or ("--batch-size=1",)), "--no-validation")
+        return Demand(models.load(model, 10), patches.nbytes, asked).nbytes
+
+    assert of("resnet20") < of("vgg11") < of("alexnet_32")
+    assert of("resnet20", "--batch-size=64") > of("squeezenet_32", "--batch-size=64")
+    assert of("resnet20") < of("resnet20", "--batch-size=1", "--engine=torch")
+    values = models.load("vgg11", 10).parameters()
+    assert of("vgg11", "--batch-size=1", "--momentum=0.9") == of("vgg11") + 4 * values
+    assert of("resnet20") < of("resnet20", "--augmentation=crop_flip", "--batch-size=1")
+    validated = Demand(models.load("resnet20", 10), patches.nbytes, ask("--model=resnet20", "--batch-size=1"))
+    assert of("resnet20") < validated.nbytes
+
+
+def test_a_gradient_that_is_added_has_a_place_of_its_own_before(patches: datasets.Dataset) -> None:
+    vgg = models.load("vgg11", 10)
+
+    def of(*arguments: str) -> int:
+        return Demand(vgg, patches.nbytes, ask("--model=vgg11", *arguments), 2).nbytes
+
+    assert of("--batch-size=64", "--accumulate=4") == of("--batch-size=16") + 4 * max(vgg.sizes())
+
+
+def test_what_relu6_makes_is_counted_beside_outputs() -> None:
+    architecture = models.load("mobilenet_v2_32", 10)
+    assert 0.4 < clipped_of(architecture.placed) / sum(architecture.outputs()) < 0.5
+    assert clipped_of(models.load("resnet20", 10).placed) == 0
+
+
+def test_one_worker_holds_no_sums() -> None:
+    alexnet = models.load("alexnet_32", 10)
+
+    def of(workers: int, *arguments: str) -> int:
+        return Demand(alexnet, 0, ask("--model=alexnet_32", *arguments), workers).nbytes
+
+    sums = ("--kvstore=allreduce", "--dense-gradients=sum")
+    assert of(1, *sums) == of(1)
+    assert of(2, *sums) - of(2) == pytest.approx(1.5 * 4 * alexnet.parameters())
 
 
 def test_what_does_not_fit_is_refused_with_what_does(patches: datasets.Dataset) -> None:

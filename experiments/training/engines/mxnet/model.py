@@ -180,13 +180,11 @@ class MxnetModel(Model):
         mx.nd.waitall()
 
     def weights(self) -> dict[str, Weights]:
-        """The trained values as they are now."""
-        return {name: self.weight(name) for name in self._order if name in self._whole or name in self._values}
-
-    def weight(self, name: str) -> Weights:
-        """One of the trained values as it is now."""
-        found: Weights = (self._whole if name in self._whole else self._values)[name].asnumpy()
-        return found
+        """The arrays' own memory."""
+        found = self._values | self._whole
+        return {
+            name: self.memory(found[name]).settled().reshape(found[name].shape) for name in self._order if name in found
+        }
 
     def values(self, name: str) -> Floats:
         """The array's own memory."""

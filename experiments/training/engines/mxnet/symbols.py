@@ -120,7 +120,7 @@ class Translator:
                 score = mx.sym.FullyConnected(symbol, name=placed.name, num_hidden=computed, no_bias=not bias)
                 return self._with_factors(placed.name, symbol, score) if training else score
             case layers.Activation(kind):
-                return mx.sym.clip(symbol, 0, 6) if kind == "relu6" else mx.sym.Activation(symbol, act_type=kind)
+                return mx.sym.clip(symbol, 0, 6) if kind == layers.RELU6 else mx.sym.Activation(symbol, act_type=kind)
             case layers.Flatten():
                 return mx.sym.Flatten(symbol)
             case layers.Normalisation() as layer:

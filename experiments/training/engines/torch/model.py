@@ -154,13 +154,9 @@ class TorchModel(Model):
         """Nothing is ever enqueued."""
 
     def weights(self) -> dict[str, Weights]:
-        """The trained values as they are now."""
-        return {name: self.weight(name) for name in self._names}
-
-    def weight(self, name: str) -> Weights:
-        """One of the trained values as it is now."""
-        found = self._whole[name] if name in self._whole else self.network.arrays[name]
-        return found.detach().numpy().copy()  # type: ignore[no-any-return]
+        """The tensors' own memory."""
+        found = self.network.arrays | self._whole
+        return {name: found[name].detach().numpy() for name in self._names}
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Tensors beside the network's own."""

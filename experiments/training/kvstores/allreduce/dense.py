@@ -55,5 +55,5 @@ def product_digest(layers: Sequence[DenseLayer], images: int) -> bytes:
         inputs, errors = (
             (random.random_sample((images, size)) - 0.5).astype(np.float32) for size in (layer.inputs, layer.units)
         )
-        digest.update(np.matmul(errors.T, inputs).tobytes())
+        digest.update(np.matmul(errors.T, inputs).data)
     return digest.digest()

@@ -28,7 +28,7 @@ from ...errors import ProgramError
 from ...models import DenseLayer
 from ...reporting.meters import Vector
 from ...reporting.phases import Phases
-from ...rules import RULES, Rule, cadence_of
+from ...rules import RULES, Rule, cadence_of, keeps_apart
 from ...rules.average import Average
 from ...rules.common import Descent, Method, State
 from ...rules.sgd import Sgd
@@ -74,7 +74,7 @@ class AllreduceKVStore(KVStore):
         self._delay: int = options.own.get("meet_delay") or 0
         self._check()
         self._setting = repr((self._rule.name, self._own, self._method, self._wire, self._cadence, self._delay))
-        self._apart = self._rule.apart or self._rule.keeps or not self._cadence.at_epochs
+        self._apart = keeps_apart(self._rule, self._cadence)
         self.shared = not (self._apart or self._method.momentum)
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
         self._images = opening.batch_size

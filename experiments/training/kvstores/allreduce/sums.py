@@ -37,7 +37,7 @@ class Sum(ABC):
         """Send this worker's numbers.
 
         Args:
-            mine: (size,) float32, no unit; they stay untouched until `finish` has returned.
+            mine: (size,) float32, no unit; they stay untouched until `finish` has returned, and may be used as scratch.
         """
 
     @abstractmethod
@@ -61,8 +61,30 @@ def sum_over(links: Links, channel: int, size: int, apply: Apply, wire: str = FL
     """The cheapest one for a buffer of so many elements whose numbers travel as `wire`."""
     if wire == BFLOAT16:
         return RoundedSum(links, channel, size, apply)
+    if links.workers == 1:
+        return OwnSum(links, apply)
     kind = GroupedSum if size * np.dtype(np.float32).itemsize <= SMALL_BYTES else ShardedSum
     return kind(links, channel, size, apply)
+
+
+class OwnSum(Sum):
+    """Of one worker: its own numbers, in the place where they are."""
+
+    def __init__(self, links: Links, apply: Apply) -> None:
+        self._phases = links.phases
+        self._apply = apply
+
+    def begin(self, mine: Floats) -> None:
+        """Remember where they are."""
+        self._mine = mine
+
+    def proceed(self, values: Floats) -> None:
+        """Make all values new."""
+        self._apply(values, self._mine)
+        self._phases.lap(UPDATE)
+
+    def finish(self, values: Floats) -> None:
+        """They are."""
 
 
 class ShardedSum(Sum):

@@ -3,6 +3,9 @@ engines: with a rule, with factors, where workers share layers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...errors import ProgramError
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.cadence import STEPS
@@ -14,15 +17,14 @@ from ..base import KVStore
 from ..registration import KVStoreOptions, Opening, Registration
 
 
-def _is_baseline(options: KVStoreOptions) -> bool:
-    """Whether DistributedDataParallel serves."""
-    own = options.own
-    return options.rule is None and own.get("dense_gradients") != FACTORS and own.get("strategy", DATA) == DATA
+def is_baseline(rule: str | None, own: Mapping[str, Any]) -> bool:
+    """Whether DistributedDataParallel serves, where the program's other parameters are its `own`."""
+    return rule is None and own.get("dense_gradients") != FACTORS and own.get("strategy", DATA) == DATA
 
 
 def _check(options: KVStoreOptions) -> None:
     own = options.own
-    if not _is_baseline(options):
+    if not is_baseline(options.rule, own):
         return
     if own.get("meet_every") is not None or own.get("cadence", STEPS) != STEPS or own.get("meet_delay"):
         raise ProgramError("without a rule PyTorch's workers meet in every step", "name a rule, such as --rule average")
@@ -33,7 +35,7 @@ def _check(options: KVStoreOptions) -> None:
 
 
 def _open(opening: Opening) -> KVStore:
-    if not _is_baseline(opening.options):
+    if not is_baseline(opening.options.rule, opening.options.own):
         return allreduce.KVSTORE.open(opening)
     from .kvstore import DdpKVStore
 

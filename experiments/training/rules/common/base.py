@@ -39,6 +39,13 @@ class Rule(ABC):
     """Whether it needs more between meetings than a worker's own values and velocity: the shared values of the last one, or
     arrays in `state`."""
 
+    copies: ClassVar[int] = 0
+    """Arrays as large as the buffer that it needs beside the shared values and the velocity: a worker's memory is estimated
+    by them."""
+
+    slice_copies: ClassVar[int] = 0
+    """Arrays as large as the slice that it merges, likewise."""
+
     media: ClassVar[tuple[str, ...]] = ("allreduce",)
     """Values of `--kvstore` that can carry it."""
 
@@ -72,7 +79,7 @@ class Rule(ABC):
             gradients: (size,) float32, no unit, sums over the own batch.
 
         Returns:
-            (size,) float32, no unit; it must stay as it is until the meeting is over.
+            (size,) float32, no unit; it must stay as it is until it is merged, and may then be used as scratch.
         """
 
     def meet(self, learning_rate: float) -> None:

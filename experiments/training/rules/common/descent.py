@@ -49,6 +49,11 @@ class Method:
         """Whether a step is value -= rate * gradient / images and nothing else."""
         return not (self.momentum or self.weight_decay or self.lars)
 
+    @property
+    def scratch(self) -> bool:
+        """Whether a step needs, for as long as it lasts, as much memory again as the gradients take."""
+        return bool(self.weight_decay or (self.momentum and self.nesterov))
+
 
 class Descent:
     """Steps on one buffer, or on one slice of it, always the same one."""
