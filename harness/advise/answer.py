@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.advise.centre import with_centre
 from harness.advise.costs import STATED, stated_costs
 from harness.advise.curves import known_curves
 from harness.advise.fitted import Fitted, fitted_costs
@@ -22,9 +23,11 @@ def advise(question: Question) -> Advice:
         raise BadInputError(f"{program.name} has no batch, by which a step is timed", "name it under `batch`")
     fitted = fitted_costs(question.run, question.subject, question.measured_link) if question.run else None
     asked = ask(program, question.values, nodes, {program.subject[0]: MEASURED_MODEL})
+    if nodes.link.shared and question.given.has_centre is not False:
+        asked = with_centre(asked, certain=bool(question.given.has_centre))
     rates, computing = _rates(question, nodes, fitted, asked)
     costs = fitted.costs if fitted else stated_costs()
-    options = ranked(asked, rates, batch, nodes.link_bits_per_second, costs)
+    options = ranked(asked, rates, batch, nodes.link, costs)
     run = question.accuracy_from
     return Advice(
         options,

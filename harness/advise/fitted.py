@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.advise.costs import Costs
+from harness.advise.costs import STATED_REQUEST_SECONDS, Costs
 from harness.analysis.analysis import analyse_run
 from harness.analysis.load import load_run
 from harness.errors import BadInputError
@@ -59,4 +59,4 @@ def fitted_costs(run: Path, subject: Mapping[str, Value], measured_link: float |
 
 def _costs(fit: Fit) -> Costs:
     _, _, group, peer, exposed, hidden = fit.solved.costs
-    return Costs(group, peer, exposed, hidden, fit.solved.weights)
+    return Costs(group, peer, exposed, hidden, fit.solved.weights, request_seconds=STATED_REQUEST_SECONDS)

@@ -12,10 +12,10 @@ from harness.experiment.rates import Rate
 from harness.nodes.inventory import Node
 from harness.predict.forecast import show_rate
 from harness.sweep.benchmark import load_rates
-from harness.units import bits_per_second, size_in_bytes
+from harness.units import size_in_bytes
 from harness.virtual.blueprint import Options
 from harness.virtual.cpu.profile import GFLOPS_OF_AN_IMAGE, MEASURED_MODEL, board_of
-from harness.virtual.link import CABLE_RATE, read_link
+from harness.virtual.link import WIFI, Link, read_link
 from harness.virtual.state import cluster_of, places_of, read_record
 
 USUAL = Options("usual")
@@ -35,6 +35,8 @@ class Given:
     hosts: tuple[Node, ...] = ()
     shares_medium: bool = False
     """Whether the inventory says that its nodes have no links of their own."""
+    has_centre: bool | None = None
+    """Whether servers are on a machine that trains nothing, as one with a cable to the access point; None: they may be."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Machines:
     profiles: tuple[str, ...]
     """Of each, where its speed is not measured."""
     memory_bytes: tuple[int, ...]
-    link_bits_per_second: float
+    link: Link
     sources: Mapping[str, str]
     """What each number is worth: measured, given, assumed."""
 
@@ -71,9 +73,9 @@ def machines(given: Given) -> Machines:
         names=tuple(host.name if host else f"node{number:02d}" for number, host in enumerate(hosts, 1)),
         profiles=tuple(given.profile or (host.profile if host else None) or USUAL.profile for host in hosts),
         memory_bytes=memory,
-        link_bits_per_second=link,
+        link=link,
         sources={
-            "link": f"{show_rate(link)}, {link_from}",
+            "link": f"{_shown(link)}, {link_from}",
             "memory": f"{megabytes(min(memory))} a node, {_memory_from(given, all(known))}",
         },
     )
@@ -130,21 +132,22 @@ def _image_seconds(profile: str) -> float:
     return GFLOPS_OF_AN_IMAGE / board.conv_gflops
 
 
-def _link(given: Given) -> tuple[float, str]:
-    """The rate of a node's link, and where it comes from."""
-    link = read_link(given.link) if given.link else None
-    if link.shared if link else given.shares_medium:
-        raise BadInputError(
-            "nodes that share one medium, as on Wi-Fi, are not modelled",
-            f"name the rate of cables instead: --link {CABLE_RATE}",
-        )
-    if link:
-        return float(link.rate), "given"
+def _link(given: Given) -> tuple[Link, str]:
+    """What joins the nodes, and where that comes from."""
+    if given.link:
+        return read_link(given.link), "given"
     name = cluster_of(given.inventory) if given.inventory else None
     record = read_record(places_of(name)) if name else None
     if record:
-        return float(bits_per_second(record.options.link)), f"of virtual cluster {name}"
-    return float(bits_per_second(USUAL.link)), "assumed"
+        return read_link(record.options.link), f"of virtual cluster {name}"
+    return read_link(WIFI if given.shares_medium else USUAL.link), "assumed"
+
+
+def _shown(link: Link) -> str:
+    if not link.shared:
+        return show_rate(link.rate)
+    unknown = "; its loss and latency are not counted" if link.loss or link.latency else ""
+    return f"one medium of {show_rate(link.rate)} that all share, half of it from node to node{unknown}"
 
 
 def _memory_from(given: Given, known: bool) -> str:

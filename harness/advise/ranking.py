@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.advise.costs import Costs, epoch_seconds, link_seconds
+from harness.advise.costs import Costs, steps_seconds, told_seconds, wire_seconds
 from harness.advise.strategies import Asked, Candidate
+from harness.check.estimates import Traffic
 from harness.display import text
 from harness.experiment.rates import Rate
 from harness.predict.forecast import Range
+from harness.virtual.link import Link
 
 _WORTH = 1.1
 """So many times as fast must another way be to be named beside the best that computes the same."""
@@ -22,15 +24,17 @@ class Option:
 
     candidate: Candidate
     seconds: Range
-    """An epoch's steps."""
+    """An epoch: its steps, and what is told at its end."""
     speedup: float
     """Against one node."""
     computing_seconds: float
     """A step of the slowest node."""
     wire_seconds: float
-    """What nodes send where they meet takes so long on their links."""
+    """What nodes send where they meet takes so long on their links, or on their medium."""
     step_bytes: float
     """What a node sends a step, on average."""
+    told_seconds: float = 0.0
+    """Of an epoch, what is told at its end."""
 
     @property
     def name(self) -> str:
@@ -45,7 +49,7 @@ class Option:
     @property
     def step_seconds(self) -> float:
         """A step of an epoch, on average."""
-        return self.seconds.value / (self.candidate.estimate.steps or 1)
+        return (self.seconds.value - self.told_seconds) / (self.candidate.estimate.steps or 1)
 
     @property
     def fits(self) -> bool:
@@ -66,14 +70,12 @@ class Option:
         return moved is not None and moved.one_model
 
 
-def ranked(
-    asked: Asked, rates: Sequence[Rate], batch: int, link_bits_per_second: float, costs: Costs
-) -> tuple[Option, ...]:
+def ranked(asked: Asked, rates: Sequence[Rate], batch: int, link: Link, costs: Costs) -> tuple[Option, ...]:
     """One node and all others, the quickest first; behind them what does not fit, and what trains no one model."""
-    alone = option_of(asked.alone, rates, batch, link_bits_per_second, costs)
+    alone = option_of(asked.alone, rates, batch, link, costs)
     options = [
         alone,
-        *(option_of(each, rates, batch, link_bits_per_second, costs, alone) for each in asked.together),
+        *(option_of(each, rates, batch, link, costs, alone) for each in asked.together),
     ]
     return tuple(sorted(options, key=lambda each: (not each.one_model, not each.fits, each.seconds.value, each.nodes)))
 
@@ -151,7 +153,7 @@ def _step(option: Option) -> str:
 
 
 def option_of(
-    candidate: Candidate, rates: Sequence[Rate], batch: int, link: float, costs: Costs, alone: Option | None = None
+    candidate: Candidate, rates: Sequence[Rate], batch: int, link: Link, costs: Costs, alone: Option | None = None
 ) -> Option:
     """What is expected of a candidate; its speed-up is against `alone`, 1 without it.
 
@@ -160,13 +162,23 @@ def option_of(
     moved, steps = candidate.estimate.traffic, candidate.estimate.steps
     if moved is None or not steps:
         raise ValueError(f"{candidate.strategy.name}: its traffic or its steps are not known")
-    computing = moved.computing * max(rate.step_seconds(batch) for rate in rates[: candidate.nodes])
-    seconds = epoch_seconds(computing, candidate.nodes, steps, moved, link, costs)
+    computing = max(_computing(rate, batch, moved, candidate.estimate.fixed) for rate in rates[: candidate.nodes])
+    trained = steps_seconds(computing, candidate.nodes, steps, moved, link, costs)
+    told = told_seconds(moved, candidate.nodes, link, costs)
+    seconds = Range(trained.value + told, trained.low + told, trained.high + told)
     return Option(
         candidate,
         seconds,
         alone.seconds.value / seconds.value if alone else 1.0,
         computing,
-        link_seconds(moved.phased_bytes, link),
-        moved.sent_bytes * moved.meetings / steps,
+        wire_seconds(moved, candidate.nodes, link),
+        (moved.sent_bytes * moved.meetings + moved.told_bytes) / steps,
+        told,
     )
+
+
+def _computing(rate: Rate, batch: int, moved: Traffic, fixed_share: float) -> float:
+    """How long a node computes in a step; what of that is fixed is by its rate, where that says it."""
+    whole = rate.step_seconds(batch)
+    fixed = rate.fixed_seconds or fixed_share * whole
+    return moved.images * (whole - fixed) + moved.fixed * fixed

@@ -139,7 +139,7 @@ def _expected(asked: Question, advice: Advice, options: Sequence[Option], steps:
         if estimate.fault or not (estimate.traffic and estimate.steps):
             raise BadInputError(f"{option.name}: {estimate.fault or 'its steps are not known'}", estimate.remedy)
         short = Candidate(option.candidate.strategy, option.nodes, estimate)
-        link = advice.machines.link_bits_per_second
+        link = advice.machines.link
         found.append(option_of(short, advice.rates, advice.batch, link, advice.costs).step_seconds)
     return found
 

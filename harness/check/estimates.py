@@ -57,14 +57,33 @@ class Traffic(BaseModel):
     """In a meeting, by the node that sends most, or receives where that is more."""
     phased_bytes: Amount
     """Of them those that pass one link one after the other."""
-    hides: bool
-    """Whether they travel while the workers compute."""
+    hides: Amount
+    """Behind which part of computing those can travel that are not shown."""
     exact: bool
     """Whether a step is that of one worker with all the batches."""
     one_model: bool
     """Whether one model comes of it."""
-    computing: Amount = 1.0
-    """How many times as long as for its own batch, by the whole model, the slowest worker computes, or waits for computing."""
+    shown_bytes: Amount = 0.0
+    """Of the phased ones those that travel while nobody computes."""
+    told_bytes: Amount = 0.0
+    """Sent beside, once an epoch, when its steps are done; by the node that sends most."""
+    total_bytes: Amount | None = None
+    """In a meeting, from node to node, of all nodes together; None where all send as much."""
+    among: Count | None = None
+    """Nodes that send to each other at once; None: all."""
+    outside_bytes: Amount | None = None
+    """In a meeting, between all workers and servers that have machines of their own; None where there are no servers."""
+    requests: Count = 0
+    """Pushes and pulls of a worker that servers answer, each by itself."""
+    images: Amount = 1.0
+    """How many times as long as for its own batch, by the whole model, the slowest worker computes for images, or waits for
+    computing."""
+    fixed: Amount = 1.0
+    """The same of what a step takes whatever its images."""
+
+    def of_all(self, nodes: int) -> float:
+        """What so many nodes send in a meeting, all together."""
+        return nodes * self.sent_bytes if self.total_bytes is None else self.total_bytes
 
 
 class Estimate(BaseModel):
@@ -77,7 +96,9 @@ class Estimate(BaseModel):
     steps: Count | None = None
     """In an epoch."""
     operations: Amount | None = None
-    """For one image, multiply-adds of the forward pass."""
+    """For one image of a step of a worker alone, what takes as long as so many multiply-adds."""
+    fixed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The part of such a step that is the same whatever its images."""
     parameters: Count | None = None
     """Trained values."""
     fault: str = ""

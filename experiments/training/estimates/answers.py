@@ -13,6 +13,7 @@ from ..kvstores import KVStoreOptions
 from ..memory import Demand
 from ..models import Architecture
 from ..sharding import steps_per_epoch
+from .computing import Work
 from .traffic import traffic
 
 Json = dict[str, Any]
@@ -37,11 +38,13 @@ def _estimated(question: Mapping[str, Any]) -> Json:
     architecture = _architecture(chosen.model, entry.classes)
     demand, steps = _demand(architecture, entry, chosen, workers)
     moved = traffic(architecture, chosen, workers=workers, servers=servers, steps=steps)
+    work = Work(architecture, chosen.batch_size, chosen.accumulate)
     return {
         "memory": _memory(demand, question.get("memory_bytes")),
         "traffic": None if moved is None else asdict(moved),
         "steps": steps,
-        "operations": architecture.operations(),
+        "operations": work.whole / chosen.batch_size,
+        "fixed": work.fixed / work.whole,
         "parameters": architecture.parameters(),
     }
 

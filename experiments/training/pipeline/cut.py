@@ -47,18 +47,21 @@ def blocks(architecture: Architecture) -> list[Block]:
     ]
 
 
-def layer_cost(placed: PlacedLayer, *, first: bool) -> float:
-    """Of one image, forward and backward, in multiply-adds; nothing asks for the gradient of the `first` layer's input."""
+def layer_cost(placed: PlacedLayer, *, first: bool, value: float = VALUE_OPERATIONS) -> float:
+    """Of one image, forward and backward, in multiply-adds; nothing asks for the gradient of the `first` layer's input.
+
+    `value` multiply-adds count for each value of its output.
+    """
     passes = _FORWARD + _GRADIENTS + (0 if first else _ERRORS)
     arrays = placed.layer.arrays(placed.name, placed.before)
     products = passes * sum(array.size * math.prod(placed.after[1:]) for array in arrays if array.kind == WEIGHT)
-    within = sum(layers_cost(path, first=first) for path in placed.paths)
-    return VALUE_OPERATIONS * math.prod(placed.after) + products + within
+    within = sum(layers_cost(path, first=first, value=value) for path in placed.paths)
+    return value * math.prod(placed.after) + products + within
 
 
-def layers_cost(layers: Sequence[PlacedLayer], *, first: bool) -> float:
+def layers_cost(layers: Sequence[PlacedLayer], *, first: bool, value: float = VALUE_OPERATIONS) -> float:
     """Of consecutive layers, of which the first may be a model's `first`."""
-    return sum(layer_cost(layer, first=first and layer is layers[0]) for layer in layers)
+    return sum(layer_cost(layer, first=first and layer is layers[0], value=value) for layer in layers)
 
 
 def cut(made_of: Sequence[Block], stages: int) -> list[int]:

@@ -13,7 +13,7 @@ from ..models import Architecture
 from ..models.architecture import PlacedLayer
 from ..models.layers import Normalisation
 from ..sharding import Groups, Shares, grouped
-from .cut import blocks, cut, layers_cost
+from .cut import blocks, cut
 from .schedule import under_way
 
 if TYPE_CHECKING:
@@ -104,17 +104,6 @@ class Plan:
             each.name for each in every if isinstance(each.layer, Normalisation) and math.prod(each.before[1:]) == 1
         )
         return next(alone, None) if images == 1 else None
-
-
-def slowness(plan: Plan) -> float:
-    """How many times as long as a single worker with its own batch a pipeline's slowest one computes or has nothing to do.
-
-    The slowest stage is never idle once the first micro-batch is there and until the last one is through; before and after
-    that the other stages compute one micro-batch each.
-    """
-    costs = [layers_cost(layers, first=layers is plan.layers[0]) for layers in plan.layers]
-    slowest, whole = max(costs), sum(costs)
-    return plan.stages * (slowest + (whole - slowest) / plan.micro_batches) / whole
 
 
 def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan | None:

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 
 from ..kvstores.allreduce.dense import shard_bytes
 from ..models.architecture import PlacedLayer
-from ..pipeline.cut import layer_cost, layers_cost
+from ..pipeline.cut import layer_cost
 from ..split.parts import Columns, Plan, Slice, SplitPart
 from .division import Division
 
 _BYTES = 4  # of a float32
 
 
-def sent_bytes(division: Division, batch: int, steps: int) -> float:
-    """What the worker that sends most sends a step with `batch` images each, an epoch's end shared out among so many steps."""
-    groups = division.groups
+def sent_bytes(division: Division, batch: int) -> list[float]:
+    """What the worker of each place sends a step with `batch` images each."""
+    groups, common = division.groups, common_values(division)
     found = []
     for place in range(groups.size):
         plan, own = division.at(place), own_values(division, place)
@@ -33,9 +33,10 @@ def sent_bytes(division: Division, batch: int, steps: int) -> float:
             crossed_values(plan.parts[number - 1].slice, plan.parts[number].slice, groups.size)
             for number in plan.crossings
         )
-        told = own * (groups.size - 1) * _BYTES / steps
-        found.append(batch * crossed * _BYTES + shard_bytes(own, groups.count) + told)
-    return max(found) + shard_bytes(common_values(division), groups.size * groups.count)
+        found.append(
+            batch * crossed * _BYTES + shard_bytes(own, groups.count) + shard_bytes(common, groups.size * groups.count)
+        )
+    return found
 
 
 def crossed_values(before: Columns | None, after: Columns | None, size: int) -> int:
@@ -56,15 +57,21 @@ def common_values(division: Division) -> int:
     return division.architecture.parameters() - own
 
 
-def slowness(division: Division) -> float:
-    """How many times as long as the whole model for its own images a worker computes, or waits for the slowest of its group."""
+def told_bytes(division: Division) -> float:
+    """What the worker with the most values of branches sends at an epoch's end, when all get all."""
+    others = division.groups.size - 1
+    return max(own_values(division, place) for place in range(division.groups.size)) * others * _BYTES
+
+
+def image_cost(division: Division, value: float) -> float:
+    """What a worker computes for each of its own images, or waits for the slowest of its group, in multiply-adds; so many
+    count for a value of a layer's output."""
     size = division.groups.size
     places = [division.at(place).parts for place in range(size)]
-    slowest = sum(
-        max(_cost(part, size, first=not number) for part in parts)
+    return sum(
+        max(_cost(part, size, value, first=not number) for part in parts)
         for number, parts in enumerate(zip(*places, strict=True))
     )
-    return slowest / layers_cost(division.architecture.placed, first=True)
 
 
 def computed(plan: Plan, size: int) -> list[tuple[PlacedLayer, float]]:
@@ -83,9 +90,10 @@ def handed_values(plan: Plan) -> int:
     return sum(made + 2 * taken for made, taken in pairs) + max((made + 2 * taken for made, taken in pairs), default=0)
 
 
-def _cost(part: SplitPart, size: int, *, first: bool) -> float:
+def _cost(part: SplitPart, size: int, value: float, *, first: bool) -> float:
     return sum(
-        times * layer_cost(layer, first=first and layer is part.layers[0]) for layer, times in _weighed(part, size)
+        times * layer_cost(layer, first=first and layer is part.layers[0], value=value)
+        for layer, times in _weighed(part, size)
     )
 
 

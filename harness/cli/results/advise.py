@@ -63,7 +63,9 @@ def advise(
     link: Annotated[
         str | None,
         typer.Option(
-            "--link", help="Rate of each node's link, e.g. 100mbit.", show_default="the virtual cluster's, else 100mbit"
+            "--link",
+            help="Each node's link, e.g. 100mbit; or one medium of all, e.g. wifi:30mbit.",
+            show_default="the virtual cluster's, else 100mbit, or wifi where the inventory says so",
         ),
     ] = None,
     profile: Annotated[
@@ -130,8 +132,15 @@ def advise(
     from harness.advise.trying import try_best  # noqa: PLC0415
 
     given = Given(nodes, link, profile, memory, rates)
+    places = {place for role in found.roles.values() for place in role.on.split("|")}
     if cluster:
-        given = replace(given, inventory=cluster.inventory, hosts=cluster.nodes, shares_medium=cluster.shares_medium)
+        given = replace(
+            given,
+            inventory=cluster.inventory,
+            hosts=cluster.nodes,
+            shares_medium=cluster.shares_medium,
+            has_centre=any(f"group:{group}" in places for host in cluster.others for group in host.groups),
+        )
     question = Question(found, subject, values, given, run, rate_of(measured_link), accuracy_from, target)
     advice = advice_of(question)
     if not as_json:

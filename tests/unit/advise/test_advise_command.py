@@ -16,6 +16,7 @@ from harness.cli.app import app
 from harness.errors import HarnessError
 from harness.experiment.rates import Rate, rate_rows, rates_text
 from harness.paths import REPOSITORY
+from harness.virtual.link import Link
 
 STATED = ("--link", "100mbit", "--profile", "pi3")
 PUBLISHED = Path(str(REPOSITORY)) / "docs" / "results" / "virtual-11" / "scaling"
@@ -126,7 +127,7 @@ def test_measured_rates_are_taken_and_the_slowest_node_counts(tmp_path: Path) ->
     rates = rates_file(tmp_path)
     advice = advised("lenet5", "mnist", "--nodes", "2", "--rates", rates)
     assert option(advice, "one node", 1)["computing_seconds"] == pytest.approx(0.005 + 0.064)
-    assert option(advice, "sums", 2)["computing_seconds"] == pytest.approx(0.005 + 0.128)
+    assert option(advice, "average every epoch", 2)["computing_seconds"] == pytest.approx(0.005 + 0.128)
     assert advice["sources"]["computing"] == f"measured: {rates}"
     assert (
         "has rates of 2 nodes, and 3 are asked for" in refused("lenet5", "mnist", "-n", "3", "--rates", rates).message
@@ -138,7 +139,7 @@ def test_measured_rates_are_taken_and_the_slowest_node_counts(tmp_path: Path) ->
 
 
 def test_of_several_nodes_the_least_memory_counts_and_rates_follow_operations() -> None:
-    nodes = Machines(("a", "b", "c"), ("pi3", "pi3", "pi4"), (3 << 30, 1 << 30, 2 << 30), 1e8, {})
+    nodes = Machines(("a", "b", "c"), ("pi3", "pi3", "pi4"), (3 << 30, 1 << 30, 2 << 30), Link(10**8), {})
     assert [nodes.least_memory(count) for count in (1, 2, 3)] == [3 << 30, 1 << 30, 1 << 30]
     once, twice = (assumed_rates(nodes, operations, 1e6) for operations in (1e6, 2e6))
     assert [rate.image_seconds for rate in twice] == [2 * rate.image_seconds for rate in once]
@@ -149,7 +150,9 @@ def test_an_inventory_says_memory_and_profiles(inventory: Path) -> None:
     advice = advised("lenet5", "mnist", "-i", inventory)
     assert {each["nodes"] for each in advice["options"]} == {1, 2}
     assert advice["sources"]["memory"] == "536 MB a node, of the inventory"
-    one, two = (option(advice, name, nodes)["computing_seconds"] for name, nodes in (("one node", 1), ("sums", 2)))
+    one, two = (
+        option(advice, name, nodes)["computing_seconds"] for name, nodes in (("one node", 1), ("never meet", 2))
+    )
     assert two == pytest.approx(one * 1.18 / 0.81)
     assert "3 nodes asked for" in refused("lenet5", "mnist", "-i", inventory, "-n", "3").message
 
@@ -211,14 +214,53 @@ def test_strategies_that_the_parameters_do_not_allow_are_left_out_and_named() ->
     assert option(advice, "sums", 2)["sent_bytes"] == option(advice, "sums or factors", 2)["sent_bytes"]
 
 
-def test_a_medium_that_all_share_is_not_taken_for_links(tmp_path: Path) -> None:
+def test_on_a_medium_that_all_share_everything_takes_its_turn(tmp_path: Path) -> None:
+    advice = advised("lenet5", "mnist", "--nodes", "4", "--profile", "pi3", "--link", "wifi:20mbit,loss=1%")
+    assert (advice["link_bits_per_second"], advice["shared_medium"]) == (20_000_000, True)
+    assert advice["sources"]["link"] == (
+        "one medium of 20 Mbit/s that all share, half of it from node to node; its loss and latency are not counted, given"
+    )
+    on_air = {
+        name: 8 / 20e6 * 1538 / 1448 * 2 * 3 * 61_706 * count for name, count in (("sums", 2 * 4), ("2-bit", 4.25))
+    }
+    assert option(advice, "sums", 4)["wire_seconds"] == pytest.approx(on_air["sums"], rel=1e-4)
+    assert option(advice, "2-bit to servers", 4)["wire_seconds"] == pytest.approx(on_air["2-bit"], rel=1e-4)
+    # Sums of more nodes take longer here, and less by cables: both ways at once, and each its own.
+    cables = advised("lenet5", "mnist", "--nodes", "4", "--profile", "pi3", "--link", "20mbit")
+    for found, longer in ((advice, True), (cables, False)):
+        two, four = (option(found, "sums", nodes)["epoch_seconds"]["value"] for nodes in (2, 4))
+        assert (four > two) is longer
+    assert "are slower than one" in advice["answer"]
+
+
+def test_an_inventory_may_say_that_its_nodes_share_a_medium(tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(HOSTS.replace("node_root:", "cluster_link: wifi, node_root:"), encoding="utf-8")
-    for arguments in (("--nodes", "2", "--link", "wifi:30mbit"), ("-i", inventory)):
-        error = refused("lenet5", "mnist", *arguments)
-        assert "share one medium" in error.message
-        assert error.remedy == "name the rate of cables instead: --link 100mbit"
+    found = advised("lenet5", "mnist", "-i", inventory)
+    assert (found["link_bits_per_second"], found["shared_medium"]) == (30_000_000, True)
+    assert found["sources"]["link"].endswith("that all share, half of it from node to node, assumed")
     assert advised("lenet5", "mnist", "-i", inventory, "--link", "100mbit")["sources"]["link"] == "100 Mbit/s, given"
+
+
+def test_servers_on_a_cabled_machine_are_on_the_air_once(tmp_path: Path) -> None:
+    def wire(advice: dict[str, Any], name: str) -> float:
+        return float(option(advice, name, 2)["wire_seconds"])
+
+    once = 8 / 30e6 * 1538 / 1448 * 2 * 61_706 * 4 * 2  # two workers give and get all values
+    may_be = advised("lenet5", "mnist", "-n", "2", "--link", "wifi", "--profile", "pi3")
+    assert wire(may_be, "servers on a wired centre") == pytest.approx(once)
+    assert wire(may_be, "servers, 1 in all") == pytest.approx(once)  # of two nodes half is on the air twice
+    cables = advised("lenet5", "mnist", "-n", "2", *STATED)
+    text = HOSTS.replace("node_root:", "cluster_link: wifi, node_root:")
+    without, centre = tmp_path / "without.yml", tmp_path / "centre.yml"
+    without.write_text(text, encoding="utf-8")
+    host = "    pi3: {ansible_host: 127.0.0.3, node_counts: false}\n  vars:"
+    centre.write_text(f"{text.replace('  vars:', host)}servers: {{hosts: {{pi3: {{}}}}}}\n", encoding="utf-8")
+    for found in (cables, advised("lenet5", "mnist", "-i", without), advised("lenet5", "mnist", "-i", centre)):
+        assert "servers on a wired centre" not in {each["name"] for each in found["options"]}
+    is_there = advised("lenet5", "mnist", "-i", centre)
+    assert wire(is_there, "servers, one a node") == pytest.approx(once)
+    assert wire(is_there, "sums") == pytest.approx(once)
 
 
 def test_a_run_on_a_shared_medium_has_no_costs_of_links(tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from harness.advise.costs import Costs
-from harness.advise.ranking import Option, advised, ranked, sentence, shown
+from harness.advise.ranking import Option, advised, option_of, ranked, sentence, shown
 from harness.advise.strategies import ONE_NODE, Asked, Candidate, Strategy
 from harness.check.estimates import Estimate, Memory, Traffic
 from harness.experiment.rates import Rate
+from harness.virtual.link import Link
 
-NOTHING = Traffic(meetings=0, sent_bytes=0, phased_bytes=0, hides=False, exact=True, one_model=True)
+NOTHING = Traffic(meetings=0, sent_bytes=0, phased_bytes=0, hides=0, exact=True, one_model=True)
 COSTS = Costs(*(np.array([each]) for each in (0.0, 0.0, 1.0, 0.0, 1.0)))
-LINK = 100e6
+LINK = Link(100_000_000)
 STEPS = 120
-SECOND = LINK / 8 * 1448 / 1538  # bytes that take one on the link
+SECOND = LINK.rate / 8 * 1448 / 1538  # bytes that take one on the link
 
 
 def candidate(name: str, nodes: int, moved: Traffic, *, fits: bool = True) -> Candidate:
@@ -29,7 +30,7 @@ def sums(nodes: int, seconds: float, *, name: str = "sums", fits: bool = True) -
     """It meets in every step, in which the wire takes so long."""
     moved = Traffic(
         meetings=STEPS // nodes, sent_bytes=seconds * SECOND, phased_bytes=seconds * SECOND,
-        hides=True, exact=True, one_model=True,
+        hides=1, exact=True, one_model=True,
     )  # fmt: skip
     return candidate(name, nodes, moved, fits=fits)
 
@@ -37,7 +38,7 @@ def sums(nodes: int, seconds: float, *, name: str = "sums", fits: bool = True) -
 def average(nodes: int, seconds: float) -> Candidate:
     """It meets once an epoch."""
     moved = Traffic(
-        meetings=1, sent_bytes=seconds * SECOND, phased_bytes=seconds * SECOND, hides=False, exact=False, one_model=True
+        meetings=1, sent_bytes=seconds * SECOND, phased_bytes=seconds * SECOND, hides=0, exact=False, one_model=True
     )
     return candidate("average", nodes, moved)
 
@@ -93,10 +94,19 @@ def test_the_slowest_node_says_how_long_a_step_computes() -> None:
 
 
 def test_a_strategy_may_compute_longer_than_a_node_with_its_own_batch() -> None:
-    slow = NOTHING.model_copy(update={"computing": 1.5, "meetings": STEPS // 2})
+    slow = NOTHING.model_copy(update={"images": 1.5, "meetings": STEPS // 2})
     (each,) = (option for option in options(candidate("slow", 2, slow)) if option.nodes == 2)
     assert each.computing_seconds == pytest.approx(0.06)
     assert each.seconds.value == pytest.approx(STEPS / 2 * 0.06)
+
+
+def test_what_is_fixed_of_a_step_is_by_the_rate_and_else_by_the_program() -> None:
+    half = NOTHING.model_copy(update={"fixed": 0.5})
+    estimate = Estimate(traffic=half, steps=10, operations=1, fixed=0.25)
+    each = Candidate(Strategy("half", {}), 2, estimate)
+    measured, assumed = [Rate("n", "", 0.02, 0.002)] * 2, [Rate("n", "", 0.0, 0.0025)] * 2
+    for rates, seconds in ((measured, 0.08 + 0.5 * 0.02), (assumed, 0.75 * 0.1 + 0.5 * 0.25 * 0.1)):
+        assert option_of(each, rates, 40, LINK, COSTS).computing_seconds == pytest.approx(seconds)
 
 
 def test_rows_are_one_node_the_most_and_each_strategy_s_best_number_once() -> None:
@@ -115,6 +125,14 @@ def test_rows_are_one_node_the_most_and_each_strategy_s_best_number_once() -> No
 def test_bytes_are_those_of_an_average_step() -> None:
     (each,) = (option for option in options(average(4, 1.0)) if option.nodes == 4)
     assert each.step_bytes * STEPS / 4 == pytest.approx(SECOND)
+
+
+def test_what_is_told_at_an_epoch_s_end_is_of_the_epoch_and_of_no_step() -> None:
+    told = NOTHING.model_copy(update={"told_bytes": 2 * SECOND, "meetings": STEPS // 2})
+    (each,) = (option for option in options(candidate("split", 2, told)) if option.nodes == 2)
+    assert each.seconds.value == pytest.approx(STEPS / 2 * 0.04 + 2)
+    assert each.step_seconds == pytest.approx(0.04)
+    assert each.step_bytes * STEPS / 2 == pytest.approx(2 * SECOND)
 
 
 def test_several_nodes_may_have_the_memory_that_one_lacks() -> None:

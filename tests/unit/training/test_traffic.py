@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from training import models, options
 from training.errors import ProgramError
+from training.estimates.computing import Work
 from training.estimates.traffic import Traffic, factored, traffic
+from training.kvstores.allreduce.dense import factor_bytes
 from training.rules.common.cadence import Cadence, cadence_of
 
 STEPS = 85  # of an epoch of MNIST on 11 workers
@@ -38,7 +40,29 @@ def test_bytes_of_six_models(model: str, classes: int, summed: dict[int, float],
                 "--kvstore=allreduce", f"--dense-gradients={how}", model=model, classes=classes, workers=workers
             )
             assert found.sent_bytes / 1e6 == pytest.approx(megabytes, rel=0.02), (how, workers)
-            assert (found.exact, found.one_model, found.hides, found.meetings) == (True, True, True, STEPS)
+            assert (found.exact, found.one_model, found.meetings) == (True, True, STEPS)
+
+
+def test_the_first_buffer_s_bytes_hide_behind_nothing_and_the_rest_behind_its_layers() -> None:
+    found = moved("--kvstore=allreduce", workers=4)
+    first = 6 * 25 + 6 + 16 * 6 * 25 + 16
+    assert found.shown_bytes == pytest.approx(2 * 3 / 4 * first * 4)
+    lenet = models.load("lenet5", 10)
+    assert found.hides == pytest.approx(Work(lenet, 64).share(lenet.parts([4, 6])[0]))
+    assert 0.5 < found.hides < 1
+    seldom = moved("--kvstore=allreduce", "--synchronise-every=2", workers=4)
+    assert seldom.shown_bytes == seldom.phased_bytes
+    dense = moved("--kvstore=allreduce", model="alexnet_32", workers=2)
+    *factored, last = models.load("alexnet_32", 10).dense_layers()
+    factors = sum(factor_bytes(layer, 2, 2 * 64) for layer in factored)
+    assert dense.sent_bytes - dense.shown_bytes == pytest.approx(factors + last.size * 4)
+
+
+def test_all_get_all_of_what_is_split_at_an_epoch_s_end() -> None:
+    split = moved("--kvstore=allreduce", "--strategy=split", "--batch-size=4", model="alexnet_32", workers=4)
+    size = sum(layer.size for layer in models.load("alexnet_32", 10).dense_layers())
+    assert split.told_bytes == pytest.approx(size * 3 / 4 * 4, rel=0.01)
+    assert split.fixed < 0.5 < split.images == 1
 
 
 def test_bfloat16_halves_the_bytes_of_sums_and_is_other_mathematics() -> None:
@@ -54,7 +78,7 @@ def test_meeting_now_and_then_moves_what_the_published_recipe_did() -> None:
     seldom = moved("--kvstore=allreduce", "--rule=average", "--meet-every=17", "--epochs=10")
     assert often.meetings * often.sent_bytes * 10 / 1e6 == pytest.approx(381.5, rel=0.001)
     assert seldom.meetings * seldom.sent_bytes * 10 / 1e6 == pytest.approx(22.4, rel=0.005)
-    assert (seldom.exact, seldom.hides, seldom.one_model) == (False, False, True)
+    assert (seldom.exact, seldom.hides, seldom.one_model) == (False, 0.0, True)
     assert moved("--kvstore=allreduce", "--cadence=epoch").meetings == 1
     assert moved("--kvstore=allreduce", "--cadence=once", "--epochs=4").meetings == 0.25
 
@@ -95,6 +119,8 @@ def test_one_server_takes_and_gives_everything_and_many_share_it() -> None:
     one, all_nodes = moved("--kvstore=dist_sync", servers=1), moved("--kvstore=dist_sync")
     assert one.phased_bytes == 2 * 10 * 61_706 * 4
     assert one.sent_bytes == 10 * 61_706 * 4
+    assert one.total_bytes == all_nodes.total_bytes == 2 * 10 * 61_706 * 4
+    assert one.requests == 2 * 10 < all_nodes.requests  # arrays that are cut are asked for slice by slice
     sums = moved("--kvstore=allreduce").sent_bytes
     assert sums < all_nodes.sent_bytes < 1.2 * sums
     two_bit = moved("--kvstore=dist_sync", "--wire=2bit")
@@ -103,8 +129,8 @@ def test_one_server_takes_and_gives_everything_and_many_share_it() -> None:
 
 
 def test_who_is_alone_or_meets_nobody_sends_nothing() -> None:
-    assert moved("--kvstore=dist_sync", workers=1) == Traffic(0, 0, 0, hides=False, exact=True, one_model=True)
-    assert moved("--kvstore=none") == Traffic(0, 0, 0, hides=False, exact=False, one_model=False)
+    assert moved("--kvstore=dist_sync", workers=1) == Traffic(0, 0, 0, hides=0.0, exact=True, one_model=True)
+    assert moved("--kvstore=none") == Traffic(0, 0, 0, hides=0.0, exact=False, one_model=False)
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
