@@ -43,7 +43,8 @@ def _train(chosen: argparse.Namespace) -> None:
     if chosen.validation:
         raise ProgramError("the plain loop only trains", "use --no-validation")
     start = time.perf_counter()
-    architecture = models.load(chosen.model, datasets.named(chosen.dataset).classes)
+    entry = datasets.named(chosen.dataset)
+    architecture = models.load(chosen.model, entry.classes, entry.images)
     dataset = datasets.load(chosen.dataset, data_directory(chosen.data_dir), chosen.limit)
     dataset = dataset.fitted(architecture.side, architecture.channels)
     padding = (architecture.side - dataset.side) // 2
@@ -131,9 +132,9 @@ def _layer(placed: PlacedLayer, activation: str | None, nn: Any) -> Any:
     match placed.layer:
         case Convolution(filters, kernel, stride, padding, bias):
             return nn.Conv2D(filters, kernel, stride, padding, use_bias=bias, activation=activation)
-        case Pooling(kind, int(size), stride, padding):
+        case Pooling(kind, int(size), stride, padding, rounding):
             pooling = nn.AvgPool2D if kind == "average" else nn.MaxPool2D
-            return pooling(size, stride, padding)
+            return pooling(size, stride, padding, ceil_mode=rounding == "up")
         case Dense(units, bias):
             return nn.Dense(units, use_bias=bias, activation=activation)
         case Activation():

@@ -23,10 +23,13 @@ from . import (
     towers,
     trial,
 )
+from .datasets import Dataset
+from .engines import normalisation
 from .engines.layout import laid_out_for
 from .errors import ProgramError
 from .estimates.traffic import split_layers
 from .kvstores import KVStoreOptions
+from .pipeline import Plan
 from .reporting.epoch import Start
 from .reporting.events import emit
 
@@ -88,26 +91,21 @@ def _work(chosen: options.Options) -> None:
     start = Start()
     asked = KVStoreOptions(chosen.synchronise_every, chosen.wire, chosen.threshold, chosen.rule, chosen.own)
     kvstores.check(chosen.kvstore, asked, chosen.engine)
-    architecture = models.load(chosen.model, datasets.named(chosen.dataset).classes)
+    entry = datasets.named(chosen.dataset)
+    architecture = models.load(chosen.model, entry.classes, entry.images)
     dataset = datasets.load(chosen.dataset, chosen.data_dir, chosen.limit)
     dataset = dataset.holding_out(chosen.holdout).fitted(architecture.side, architecture.channels)
     begun = checkpoint.beginning(architecture, chosen.seed)
     workers = trial.world_size()
-    shares = sharding.shares(os.environ, chosen.batch_size, workers, trial.rank())
-    plan = pipeline.planned(architecture, chosen, workers)
-    if plan:
-        plan.shares(shares)
-    split_layers(architecture, chosen, workers)
+    plan = _checked(architecture, dataset, chosen, workers)
     division = towers.planned(architecture, chosen, workers)
-    sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
-    memory.check(architecture, dataset, chosen, os.environ)
-    engines.require(chosen.engine)
     start.loaded()
 
     derived = kvstores.environment(chosen.kvstore, architecture.sizes(), os.environ, chosen.engine)
     os.environ.update(derived)  # before the engine reads it
     engine = engines.load(chosen.engine)
 
+    from .pipeline.measured import plan_by_time
     from .pipeline.store import PipelineKVStore
     from .trainer import Trainer
 
@@ -120,6 +118,8 @@ def _work(chosen: options.Options) -> None:
             chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch
         )
     ) as store:
+        if isinstance(store, PipelineKVStore) and chosen.own["stage_times"] == pipeline.MEASURED:
+            plan = plan_by_time(store, engine, architecture, dataset, begun.arrays, chosen)
         shares = sharding.shares(os.environ, chosen.batch_size, store.workers, store.rank)
         layout = laid_out_for(store, architecture, dataset, begun.arrays, chosen.accumulate, shares)
         model = engine.build(layout)
@@ -152,3 +152,18 @@ def _work(chosen: options.Options) -> None:
                 np.savez(chosen.save_weights, **trained)  # type: ignore[arg-type]  # none is named allow_pickle
             digest = models.digest(model.weights())
         emit(wire.DONE, rank=store.rank, epochs=chosen.epochs, weights_sha256=digest)
+
+
+def _checked(architecture: models.Architecture, dataset: Dataset, chosen: options.Options, workers: int) -> Plan | None:
+    """A pipeline's plan, where it is one. Raises ProgramError for what cannot be."""
+    shares = sharding.shares(os.environ, chosen.batch_size, workers, trial.rank())
+    plan = pipeline.planned(architecture, chosen, workers)
+    if plan:
+        plan.shares(shares)
+    split_layers(architecture, chosen, workers)
+    normalisation.check(architecture, chosen.own)
+    towers.planned(architecture, chosen, workers)
+    sharding.steps_per_epoch(len(dataset.train.images), chosen.batch_size, workers)
+    memory.check(architecture, dataset, chosen, os.environ)
+    engines.require(chosen.engine)
+    return plan

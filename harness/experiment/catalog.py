@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from harness.errors import BadInputError
 from harness.experiment.faults import describe
 from harness.experiment.program import Program
-from harness.experiment.yaml_file import read_mapping
+from harness.experiment.yaml_file import read_json, read_mapping
 from harness.paths import PROGRAMS
 
 DESCRIPTION = ".program.yaml"
@@ -49,10 +49,19 @@ def _bundled_places() -> list[Path]:
     return [PROGRAMS, *sorted(path for path in PROGRAMS.iterdir() if path.is_dir())]
 
 
+def _sources(parameter: dict[str, Any]) -> list[str]:
+    """What a parameter's choices are taken from."""
+    value = parameter.get("choices_from")
+    listed = value if isinstance(value, list) else [value]
+    return [source for source in listed if isinstance(source, str)]
+
+
 def _choices_in(source: Path) -> list[str]:
-    """The top-level keys of a YAML file, or the names of the Python modules of a directory."""
+    """The top-level keys of a YAML or JSON file, or the names of the Python modules of a directory."""
     if source.is_dir():
         return sorted(module.stem for module in source.glob("[!_]*.py"))
+    if source.suffix == ".json":
+        return list(read_json(source, "choices"))
     return list(read_mapping(source, "choices")[0])
 
 
@@ -64,8 +73,8 @@ def read_program(path: Path) -> Program:
     document, lines = read_mapping(path, "a program's description", _REMEDY)
     document = _with_shared_parameters(document, path)
     for parameter in _mappings(document.get("parameters")):
-        if isinstance(parameter.get("choices_from"), str):
-            parameter["choices"] = _choices_in(path.parent / parameter["choices_from"])
+        if sources := _sources(parameter):
+            parameter["choices"] = [name for source in sources for name in _choices_in(path.parent / source)]
     try:
         program = Program.model_validate(document)
     except ValidationError as error:
@@ -100,8 +109,8 @@ def _with_shared_parameters(document: dict[str, Any], path: Path) -> dict[str, A
         )
     taken = {name: value for name, value in shared.items() if only is None or name in only}
     for parameter in _mappings(taken):
-        if isinstance(parameter.get("choices_from"), str):  # which is relative to the other description
-            parameter["choices_from"] = os.path.relpath(other.parent / parameter["choices_from"], path.parent)
+        if sources := _sources(parameter):  # which are relative to the other description
+            parameter["choices_from"] = [os.path.relpath(other.parent / source, path.parent) for source in sources]
     return {**document, "parameters": {**taken, **own}}
 
 

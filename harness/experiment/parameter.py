@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -37,9 +38,9 @@ class Parameter(BaseModel):
     default: Value = None
     """What the program takes where nothing is given; None where it is then unset."""
     choices: tuple[int | float | str, ...] = ()
-    choices_from: str | None = None
-    """A YAML file whose top-level keys are the choices, or a directory whose Python modules are; relative to the
-    description's."""
+    choices_from: str | tuple[str, ...] | None = None
+    """A YAML or JSON file whose top-level keys are the choices, or a directory whose Python modules are, or several of these;
+    relative to the description's."""
     choices_when: dict[str, When] = {}
     """Choices that mean something only with certain values of other parameters."""
     minimum: float | None = None
@@ -112,7 +113,12 @@ class Parameter(BaseModel):
         elif self._is_number(value) and self._within(value):
             return cast(Value, value)
         hint = "; decimals take a point" if isinstance(value, str) and "," in value else ""
-        raise ValueError(f"{value!r} is not allowed: {self.allowed}{hint}")
+        raise ValueError(f"{value!r} is not allowed: {self.allowed}{hint}{self._near(value)}")
+
+    def _near(self, value: Any) -> str:
+        """The choices that are spelled alike, in words; empty where there are none."""
+        near = get_close_matches(str(value), map(str, self.choices))
+        return f"; perhaps {' or '.join(near)}" if near else ""
 
     def misplaced(self, value: Value, values: Mapping[str, Value]) -> str:
         """Why a value means nothing beside the others' (`values`); empty where it does, or changes nothing."""

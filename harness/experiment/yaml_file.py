@@ -6,6 +6,7 @@ YAML 1.1 reads `on`, `yes` and `no` as truth values, `1:30` as a number to the b
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -72,11 +73,7 @@ def read_mapping(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Any
     `what` says in errors what the file was to be. Raises BadInputError where it cannot be read, is no YAML, is no mapping or
     has a key twice; the message names file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BadInputError(f"cannot read {what} {path}: {reason}", remedy) from None
+    text = _text(path, what, remedy)
     try:
         document, lines = _parsed(text)
         document = deepcopy(document)  # the caller's own
@@ -92,6 +89,25 @@ def read_mapping(path: Path, what: str, remedy: str = "") -> tuple[dict[str, Any
     if not isinstance(document, dict):
         raise BadInputError(f"{path}: {what} is a mapping of keys to values", remedy)
     return {str(key): value for key, value in document.items()}, lines
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds, as `read_mapping`: long lists are read many times faster than as YAML."""
+    try:
+        document = json.loads(_text(path, what))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BadInputError(f"{path}: {what} is a mapping of keys to values")
+    return document
+
+
+def _text(path: Path, what: str, remedy: str = "") -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInputError(f"cannot read {what} {path}: {reason}", remedy) from None
 
 
 @lru_cache(maxsize=32)  # the lists and descriptions that come along are asked for several times in every verb

@@ -55,15 +55,19 @@ class Reference:
                 return np.asarray(value.reshape(len(value), -1) @ own[0].T + bias)
             case layers.Pooling("average", "all"):
                 return np.asarray(value.mean(axis=(2, 3), keepdims=True))
-            case layers.Pooling(kind, int(size), stride, padding):
-                windows = _windows(value, size, stride or size, padding)
+            case layers.Pooling(kind, int(size), stride, padding, rounding):
+                if rounding == "up":  # beside what is there, nothing is largest
+                    room = placed.after[1] * (stride or size) + size - value.shape[2]
+                    value = np.pad(value, ((0, 0), (0, 0), (0, room), (0, room)), constant_values=-np.inf)
+                windows = _windows(value, size, stride or size, padding)[:, :, : placed.after[1], : placed.after[1]]
                 return np.asarray(windows.mean(axis=(4, 5)) if kind == "average" else windows.max(axis=(4, 5)))
             case layers.Activation(kind):
                 return np.asarray(_ACTIVATIONS[kind](value))
             case layers.Normalisation(epsilon):
                 mean, variance = self._moments(placed, arrays, value)
                 normal = (value - _by_channel(mean, value)) / np.sqrt(_by_channel(variance, value) + epsilon)
-                return np.asarray(normal * _by_channel(own[0], value) + _by_channel(own[1], value))
+                scale, shift = own or (np.ones(len(mean)), np.zeros(len(mean)))
+                return np.asarray(normal * _by_channel(scale, value) + _by_channel(shift, value))
             case layers.Flatten() | layers.Dropout():
                 return value.reshape(len(value), -1) if isinstance(placed.layer, layers.Flatten) else value
             case _:

@@ -49,8 +49,10 @@ def network(dropout: float = 0.0, activation: str = "tanh") -> dict[str, Any]:
                     [],
                 ]
             },
+            {"normalisation": {"affine": False}},
             {"widening": 28},
             {"pooling": {"kind": "average", "size": 3, "stride": 1, "padding": 1}},
+            {"pooling": {"kind": "max", "size": 3, "stride": 2, "rounding": "up"}},
             {"pooling": {"kind": "average", "size": "all"}},
             "flatten",
             {"dropout": dropout},

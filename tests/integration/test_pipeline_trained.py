@@ -111,6 +111,15 @@ def test_the_same_weights_as_one_process(
     assert places[-1]["layers"][-1] == "dense3"
 
 
+def test_a_measured_cut_is_everybodys_and_changes_no_weights(
+    tmp_path: Path, engine: str, whole: tuple[dict[str, np.ndarray], Ranks]
+) -> None:
+    found, ranks = pipeline(tmp_path, 3, 3, "--stage-times=measured", engine=engine)
+    assert_close(found, whole[0])
+    trained = [name for events in ranks for name in events[0]["stage"]["layers"]]
+    assert trained == ["conv1", "conv2", "dense1", "dense2", "dense3"]
+
+
 def test_where_a_steps_time_went_is_told_apart(tmp_path: Path, engine: str) -> None:
     _, ranks = pipeline(tmp_path, 2, 2, engine=engine, **THREADS)
     for phase in ("forward", "backward", "push", "wait", "pull", "update"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..sharding import Shares
 if TYPE_CHECKING:
     from ..kvstores.base import KVStore
     from ..split.parts import Plan
+    from .normalisation import Gather
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class Layout:
     plan: Plan | None = None
     """The parts of `Model.train`, where workers compute some for each other; buckets that are summed come first, then one for
     each slice."""
+    gather: Gather | None = None
+    """What the workers' normalisations ask, where all of them normalise by all their images."""
 
 
 def laid_out(
@@ -158,9 +161,10 @@ def laid_out_for(
     if store.by_parts:
         buckets = architecture.aligned(buckets)
     factored = store.factored(architecture.dense_layers() if accumulate == 1 else [])
-    return laid_out(
+    layout = laid_out(
         architecture, dataset, arrays, buckets, by_parts=store.by_parts, factored=factored, accumulate=accumulate
     )
+    return replace(layout, gather=store.gather(shares))
 
 
 def _in_parts(architecture: Architecture, dataset: Dataset, arrays: Mapping[str, Weights], plan: Plan) -> Layout:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from .. import datasets, kvstores, models, options
+from ..engines import normalisation
 from ..errors import ProgramError
 from ..kvstores import KVStoreOptions
 from ..memory import Demand
@@ -35,7 +36,8 @@ def _estimated(question: Mapping[str, Any]) -> Json:
     asked = KVStoreOptions(chosen.synchronise_every, chosen.wire, chosen.threshold, chosen.rule, chosen.own)
     kvstores.check(chosen.kvstore, asked, chosen.engine)
     entry = datasets.named(chosen.dataset)
-    architecture = _architecture(chosen.model, entry.classes)
+    architecture = _architecture(chosen.model, entry.classes, entry.images)
+    normalisation.check(architecture, chosen.own)
     demand, steps = _demand(architecture, entry, chosen, workers)
     moved = traffic(architecture, chosen, workers=workers, servers=servers, steps=steps)
     work = Work(architecture, chosen.batch_size, chosen.accumulate)
@@ -73,5 +75,5 @@ def _memory(demand: Demand, memory: int | None) -> Json:
 
 
 @cache
-def _architecture(model: str, classes: int) -> Architecture:
-    return models.load(model, classes)
+def _architecture(model: str, classes: int, images: tuple[int, int, int]) -> Architecture:
+    return models.load(model, classes, images)

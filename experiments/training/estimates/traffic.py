@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .. import towers
+from ..engines.normalisation import SYNCHRONISED
 from ..kvstores.allreduce import dense
 from ..kvstores.allreduce.shards import split
 from ..kvstores.parameter_server.server_shards import even_bound, in_key_order, server_loads
@@ -77,7 +78,8 @@ APART = Traffic(0.0, 0.0, 0.0, hides=0.0, exact=False, one_model=False)
 def traffic(
     architecture: Architecture, chosen: Options, *, workers: int, servers: int | None, steps: int
 ) -> Traffic | None:
-    """What so many workers move in epochs of so many steps; None for a store or a rule of which it is not known.
+    """What so many workers move in epochs of so many steps; None for what it is not known of: a store, a rule, statistics that
+    are synchronised.
 
     `servers` is None where there is one on every node. Raises ProgramError where the parameters contradict each other.
     """
@@ -93,7 +95,8 @@ def traffic(
     layers = split_layers(architecture, chosen, workers)
     if layers:
         return _with_slices(work, layers, workers, steps)
-    if chosen.kvstore == _ALLREDUCE:
+    waits = chosen.own.get("batch_statistics") == SYNCHRONISED  # for many small messages, which is no matter of bytes
+    if chosen.kvstore == _ALLREDUCE and not waits:
         return _among_workers(work, chosen, workers, steps)
     if chosen.kvstore in (_SYNCHRONOUS, _ASYNCHRONOUS) and chosen.rule is None:
         return _over_servers(architecture, chosen, workers, servers or workers, steps)

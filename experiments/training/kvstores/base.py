@@ -36,6 +36,7 @@ from ..sharding import Shares
 
 if TYPE_CHECKING:
     from ..engines.base import Floats, Model
+    from ..engines.normalisation import Gather
     from ..models import Architecture, DenseLayer, Weights
     from ..pipeline.passes import Passes
     from ..split.parts import Plan
@@ -103,6 +104,10 @@ class KVStore(ABC):
             arrays: its first values by name, as `Architecture.shapes` gives, float32, no unit.
             shares: how the workers share every batch.
         """
+        return None
+
+    def gather(self, shares: Shares) -> Gather | None:
+        """What the model's normalisations ask, where they use all workers' images; `shares` is how these share a batch."""
         return None
 
     def walked(self, shares: Shares) -> Shares:

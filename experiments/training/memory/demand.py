@@ -51,11 +51,13 @@ class Demand:
     """Of all images, as they are kept."""
     chosen: Options
     workers: int = 1
+    measured: Plan | None = None
+    """Of a pipeline whose cut was measured."""
 
     @cached_property
     def plan(self) -> Plan | None:
         """Of a pipeline, where it is one."""
-        return planned(self.architecture, self.chosen, self.workers)
+        return self.measured or planned(self.architecture, self.chosen, self.workers)
 
     @cached_property
     def division(self) -> Division | None:
@@ -135,10 +137,19 @@ class Demand:
         return [(asked.whole(), piece)]
 
 
-def check(architecture: Architecture, dataset: Dataset, chosen: Options, environment: Mapping[str, str]) -> None:
-    """Raise ProgramError where the environment says that the node has less memory than the worker is going to need."""
+def check(
+    architecture: Architecture,
+    dataset: Dataset,
+    chosen: Options,
+    environment: Mapping[str, str],
+    measured: Plan | None = None,
+) -> None:
+    """Raise ProgramError where the environment says that the node has less memory than the worker is going to need.
+
+    `measured` is a pipeline's plan, where its cut was measured.
+    """
     memory = int(environment.get(wire.MEMORY_BYTES) or 0)
-    demand = Demand(architecture, dataset.nbytes, chosen, int(environment.get(wire.WORLD_SIZE) or 1))
+    demand = Demand(architecture, dataset.nbytes, chosen, int(environment.get(wire.WORLD_SIZE) or 1), measured)
     if not memory or demand.fits(memory):
         return
     largest, pieces = demand.largest(memory), demand.pieces(memory)

@@ -1,4 +1,4 @@
-"""The models: entries of `experiments/data/models.yaml`, read, checked and measured. Pure; engines run them."""
+"""The models: entries of two files in `experiments/data`, read, checked and measured. Pure; engines run them."""
 
 from .architecture import Architecture, DenseLayer
 from .catalogue import load, names

@@ -1,52 +1,100 @@
-"""Entries of models.yaml as architectures: every option of every layer is checked. Raises ProgramError."""
+"""Entries of models.yaml and zoo.json as architectures: every option of every layer is checked. Raises ProgramError."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeGuard
 
 from ..errors import ProgramError
 from ..yaml_file import DATA, read_mapping
 from .architecture import Architecture
+from .layer import after
 from .layers import CLASSES, KINDS, Convolution, Dense, Layer, LayerError
 from .weights import DRAWN, GLOROT
 
 MODELS = DATA / "models.yaml"
+ZOO = DATA / "zoo.json"
+
+ZOO_PREFIX = "zoo:"
+"""Names of Gluon's nets begin with it."""
+OF_IMAGES = "images"
+"""Of a model's input: that of the data set's images."""
+
+Images = tuple[int, int, int]
+"""Height, width, channels."""
 
 _KEYS = {"description", "input", "layers", "drawn"}
 _INPUT = {"side", "channels"}
 _SEQUENCE = "sequence"
 _FEWEST_BRANCHES = 2
+_LARGEST_SIDE = 512
+"""Of images for which a model is tried, in pixels."""
 
 
-def names(path: Path = MODELS) -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """The models' names."""
-    return tuple(read_mapping(path))
+    return (*read_mapping(MODELS), *read_mapping(ZOO))
 
 
-def load(name: str, classes: int, path: Path = MODELS) -> Architecture:
-    """The model of that name for a data set of so many classes."""
+def load(name: str, classes: int, images: Images | None = None) -> Architecture:
+    """The model of that name for a data set of so many classes.
+
+    `images` are those that a model sees as they are, where its entry leaves their size to the data set.
+    """
+    path = ZOO if name.startswith(ZOO_PREFIX) else MODELS
     entries = read_mapping(path)
     if name not in entries:
-        raise ProgramError(f"there is no model {name}", f"choose one of: {', '.join(entries)}")
-    return architecture(name, entries[name], classes, str(path))
+        near = get_close_matches(name, names())
+        hint = f"; perhaps {' or '.join(near)}" if near else ""
+        raise ProgramError(f"there is no model {name}", f"choose one of: {', '.join(names())}{hint}")
+    return architecture(name, entries[name], classes, str(path), images)
 
 
-def architecture(name: str, entry: object, classes: int, source: str = "models.yaml") -> Architecture:
+def architecture(
+    name: str, entry: object, classes: int, source: str = "models.yaml", images: Images | None = None
+) -> Architecture:
     """The model that an entry describes."""
     try:
         parts = _keys(entry, _KEYS, {"input", "layers"})
         form = _keys(parts["input"], _INPUT, _INPUT)
-        sizes = {key: _checked(form[key], {"type": int, "minimum": 1}) for key in _INPUT}
+        sizes = {key: _checked(form[key], {"type": int, "minimum": 1, "word": OF_IMAGES}) for key in _INPUT}
         layers = _layers(parts["layers"], classes)
         drawn = _checked(parts.get("drawn", GLOROT), {"choices": DRAWN})
+        if OF_IMAGES in sizes.values():
+            if images is None:
+                raise LayerError("its input is that of a data set's images, and none is named")
+            given = {"side": images[0], "channels": images[2]}
+            sizes = {key: given[key] if size == OF_IMAGES else size for key, size in sizes.items()}
+            _check_large_enough(name, layers, **sizes)
         return Architecture(name=name, classes=classes, layers=layers, drawn=drawn, **sizes)
     except LayerError as error:
         raise ProgramError(
             f"{source}: model {name}: {error}", "mend the entry; the file says what each may hold"
         ) from None
+
+
+def _check_large_enough(name: str, layers: Sequence[Layer], side: int, channels: int) -> None:
+    """Raise ProgramError where images are too small for layers that take larger ones."""
+    if not (fault := _misfit(layers, side, channels)):
+        return
+    larger = range(side + 1, _LARGEST_SIDE + 1)
+    least = next((size for size in larger if not _misfit(layers, size, channels)), None)
+    if least:
+        raise ProgramError(
+            f"images of {side}x{side} are too small for {name}: {fault}",
+            f"choose a data set with images of {least}x{least} or larger, or another model",
+        )
+
+
+def _misfit(layers: Sequence[Layer], side: int, channels: int) -> str:
+    """Why images of such a size cannot go through layers; empty where they can."""
+    try:
+        after(layers, (channels, side, side))
+    except LayerError as error:
+        return str(error)
+    return ""
 
 
 def _layers(value: object, classes: int) -> tuple[Layer, ...]:

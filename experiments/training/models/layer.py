@@ -79,13 +79,13 @@ def affine(name: str, shape: Shape, bias: bool) -> list[ArraySpec]:
     return [*arrays, ArraySpec(f"{name}_bias", shape[:1], BIAS)] if bias else arrays
 
 
-def strided(before: Shape, size: int, stride: int, padding: int) -> int:
-    """The side of what a square that walks over images makes of them."""
+def strided(before: Shape, size: int, stride: int, padding: int, *, up: bool = False) -> int:
+    """The side of what a square that walks over images makes of them; with `up` it also stands where it meets their edge."""
     images(before)
     room = before[1] + 2 * padding - size
     if room < 0:
         raise LayerError(f"its {size}x{size} do not fit into {text(before)}")
-    return room // stride + 1
+    return (-(-room // stride) if up else room // stride) + 1
 
 
 def after(layers: Sequence[Layer], before: Shape) -> Shape:

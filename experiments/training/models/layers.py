@@ -62,19 +62,20 @@ class Convolution(Layer):
 
 @dataclass(frozen=True)
 class Pooling(Layer):
-    """The mean or the largest value of every square."""
+    """The mean or the largest value of every square; where rounded up, also of what is left at the far edges."""
 
     kind: str = choice("average", "max")
     size: int | str = number(1, word=ALL)
     stride: int | None = number(1, None)
     padding: int = number(0, 0)
+    rounding: str = choice("down", "up", default="down")
 
     def output(self, before: Shape) -> Shape:
         """(channels, side, side)."""
         if isinstance(self.size, str):
             images(before)
             return (before[0], 1, 1)
-        side = strided(before, self.size, self.stride or self.size, self.padding)
+        side = strided(before, self.size, self.stride or self.size, self.padding, up=self.rounding == "up")
         return (before[0], side, side)
 
 
@@ -134,13 +135,16 @@ class Normalisation(Layer):
 
     epsilon: float = fraction(1e-5)
     momentum: float = fraction(0.9)
+    affine: bool = choice(True, False, default=True)
 
     def output(self, before: Shape) -> Shape:
         """The same."""
         return before
 
     def arrays(self, name: str, before: Shape) -> list[ArraySpec]:
-        """Scale and shift (channels,)."""
+        """Scale and shift (channels,), unless it is not affine."""
+        if not self.affine:
+            return []
         return [
             ArraySpec(f"{name}_scale", before[:1], SCALE),
             ArraySpec(f"{name}_shift", before[:1], SHIFT),

@@ -41,7 +41,8 @@ def set_up(
 
     `head` arrays, the last ones, have a buffer of their own. Raises ProgramError for what is not there.
     """
-    architecture = models.load(model, datasets.named(dataset).classes)
+    entry = datasets.named(dataset)
+    architecture = models.load(model, entry.classes, entry.images)
     data = datasets.load(dataset, data_directory(data_dir), limit).fitted(architecture.side, architecture.channels)
     engines.require(engine)
     start.loaded()

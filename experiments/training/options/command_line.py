@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from ..errors import ProgramError
@@ -50,6 +51,8 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
 
 
 def _converter(parameter: Parameter) -> Callable[[str], Value]:
+    if parameter.type == "choice":
+        return _choice(parameter)
     if parameter.type not in {"int", "float"}:
         return str
     kind = int if parameter.type == "int" else float
@@ -68,6 +71,19 @@ def _converter(parameter: Parameter) -> Callable[[str], Value]:
 
     number.__name__ = parameter.type  # argparse says "invalid int value"
     return number
+
+
+def _choice(parameter: Parameter) -> Callable[[str], Value]:
+    """Refuses what is no choice, as argparse would, and names what is spelled alike."""
+
+    def choice(text: str) -> str:
+        if text in parameter.choices:
+            return text
+        near = get_close_matches(text, parameter.choices)
+        hint = f"; perhaps {' or '.join(near)}" if near else ""
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(parameter.choices)}{hint})")
+
+    return choice
 
 
 def _refuse_without_meaning(parameter: Parameter, values: Mapping[str, Value]) -> None:

@@ -74,7 +74,7 @@ def _shared(content: dict[str, Any], path: Path) -> dict[str, Any]:
     found = {name: dict(shared[name]) for name in content.get("only", shared)}
     for entry in found.values():
         if "choices_from" in entry:  # which is relative to the other description
-            entry["choices_from"] = source.parent / entry["choices_from"]
+            entry["choices_from"] = [source.parent / place for place in _listed(entry["choices_from"])]
     return found
 
 
@@ -82,8 +82,12 @@ def _when(entry: Any) -> dict[str, tuple[Value, ...]]:
     return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in (entry or {}).items()}
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _choices_in(source: Path) -> Collection[str]:
-    """The keys of a YAML file, or the names of a folder's Python modules."""
+    """The keys of a YAML or JSON file, or the names of a folder's Python modules."""
     if source.is_dir():
         return sorted(module.stem for module in source.glob("[!_]*.py"))
     return read_mapping(source)
@@ -92,8 +96,8 @@ def _choices_in(source: Path) -> Collection[str]:
 def _parameter(name: str, entry: dict[str, Any], path: Path) -> Parameter:
     values = dict(entry)
     values.pop("passed", None)
-    source = values.pop("choices_from", None)
-    choices = _choices_in((path.parent / source).resolve()) if source else values.pop("choices", ())
+    sources = [(path.parent / source).resolve() for source in _listed(values.pop("choices_from", []))]
+    choices = [name for source in sources for name in _choices_in(source)] or values.pop("choices", ())
     return Parameter(
         name=name,
         choices=tuple(map(str, choices)),

@@ -29,22 +29,29 @@ class Block:
     arrays: int
     """Trained arrays."""
     cost: float
-    """Of one image, forward and backward, in multiply-adds."""
+    """Of one image, forward and backward, in multiply-adds; or measured."""
     inputs: int
     """Values of one image that come to it."""
 
 
-def blocks(architecture: Architecture) -> list[Block]:
-    """What a model is made of, in forward order."""
-    counts = [count for count in (len(list(layer.arrays())) for layer in architecture.placed) if count]
+def block_layers(architecture: Architecture) -> list[tuple[PlacedLayer, ...]]:
+    """The layers of every block, in forward order."""
+    return architecture.parts([count for count in map(_arrays, architecture.placed) if count])
+
+
+def blocks(architecture: Architecture, costs: Sequence[float] | None = None) -> list[Block]:
+    """What a model is made of, in forward order; by these `costs` in any unit, or by multiply-adds."""
+    made_of = block_layers(architecture)
+    first = architecture.placed[0]
+    costs = costs or [layers_cost(layers, first=layers[0] is first) for layers in made_of]
     return [
-        Block(
-            count,
-            layers_cost(layers, first=layers[0] is architecture.placed[0]),
-            math.prod(layers[0].before),
-        )
-        for count, layers in zip(counts, architecture.parts(counts), strict=True)
+        Block(sum(map(_arrays, layers)), cost, math.prod(layers[0].before))
+        for layers, cost in zip(made_of, costs, strict=True)
     ]
+
+
+def _arrays(layer: PlacedLayer) -> int:
+    return len(list(layer.arrays()))
 
 
 def layer_cost(placed: PlacedLayer, *, first: bool, value: float = VALUE_OPERATIONS) -> float:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PIPELINE = "pipeline"
 """The value of `--strategy`."""
 
+MEASURED = "measured"
+"""The value of `--stage-times`."""
+
 _DATA = "--strategy data"
 
 
@@ -106,8 +109,10 @@ class Plan:
         return next(alone, None) if images == 1 else None
 
 
-def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan | None:
-    """The plan for so many workers; None where the strategy is another."""
+def planned(
+    architecture: Architecture, chosen: Options, workers: int, costs: Sequence[float] | None = None
+) -> Plan | None:
+    """The plan for so many workers; None where the strategy is another. `costs` are the blocks', where they were measured."""
     if chosen.own.get("strategy") != PIPELINE:
         return None
     stages, micro_batches = int(chosen.own["stages"]), int(chosen.own["micro_batches"])
@@ -115,13 +120,15 @@ def planned(architecture: Architecture, chosen: Options, workers: int) -> Plan |
     most = len(blocks(architecture))
     too_many = f"{architecture.name} has {most} layers with something to train, which make no {stages} stages"
     groups = grouped(workers, stages, most, "stages", too_many)
-    plan = Plan(_layers(architecture, stages), groups, micro_batches, str(chosen.own["schedule"]))
+    plan = Plan(_layers(architecture, stages, costs), groups, micro_batches, str(chosen.own["schedule"]))
     plan.check(chosen.batch_size * stages)
     return plan
 
 
-def _layers(architecture: Architecture, stages: int) -> tuple[tuple[PlacedLayer, ...], ...]:
-    made_of = blocks(architecture)
+def _layers(
+    architecture: Architecture, stages: int, costs: Sequence[float] | None
+) -> tuple[tuple[PlacedLayer, ...], ...]:
+    made_of = blocks(architecture, costs)
     limits = (0, *accumulate(cut(made_of, stages)))
     counts = [sum(block.arrays for block in made_of[first:end]) for first, end in pairwise(limits)]
     return tuple(architecture.parts(counts))

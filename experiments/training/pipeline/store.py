@@ -47,6 +47,10 @@ class PipelineKVStore(KVStore):
         self.rank = self._links.rank
         self.workers = self._links.workers
 
+    def follow(self, plan: Plan) -> None:
+        """Take another plan, before the model is laid out."""
+        self._plan = plan
+
     def buckets(self, sizes: Sequence[int]) -> list[int]:
         """A buffer for each stage."""
         return self._plan.counts

@@ -53,6 +53,20 @@ def test_choices_may_be_the_modules_of_a_directory(tmp_path: Path) -> None:
     assert (program.parameters or {})["mode"].choices == ("alone", "split")
 
 
+def test_choices_may_come_from_several_files_and_a_misspelt_one_is_answered_with_those_like_it(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("split: {}\n", encoding="utf-8")
+    (tmp_path / "b.json").write_text('{"alone": {}}', encoding="utf-8")
+    path = write(tmp_path, GOOD.replace("choices: [split, alone]", "choices_from: [a.yaml, b.json]"))
+    program = read_program(path)
+    assert (program.parameters or {})["mode"].choices == ("split", "alone")
+    with pytest.raises(ValueError, match="'alon' is not allowed: one of split, alone; perhaps alone"):
+        program.check("mode", "alon")
+    for text, complaint in (("{", "b.json is not JSON"), ("[]", "choices is a mapping")):
+        (tmp_path / "b.json").write_text(text, encoding="utf-8")
+        with pytest.raises(BadInputError, match=complaint):
+            read_program(path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -216,7 +230,9 @@ def test_every_packaged_program_says_what_its_parameters_are(program: Program) -
 @pytest.mark.parametrize("program", bundled_programs(), ids=lambda program: program.name)
 def test_a_description_that_a_manifest_keeps_names_no_place_of_this_machine(program: Program) -> None:
     for parameter in (program.parameters or {}).values():
-        assert parameter.choices_from is None or not Path(parameter.choices_from).is_absolute()
+        sources = parameter.choices_from or ()
+        for source in [sources] if isinstance(sources, str) else sources:
+            assert not Path(source).is_absolute()
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -244,3 +244,13 @@ def test_a_pipeline_that_does_not_fit_is_told_how_it_would() -> None:
     assert largest * 2 % 8 == 0
     assert demand.fits(memory, batch=largest)
     assert not demand.fits(memory, batch=largest + 4)
+
+
+def test_a_measured_cut_follows_the_blocks_times() -> None:
+    model = models.load("lenet5", 10)
+    count = len(blocks(model))
+    for heavy, expected in ((0, 1), (count - 1, count - 1)):
+        times = [(count - 1.0 if each == heavy else 1.0) * 1e-3 for each in range(count)]
+        found = planned(model, ask(), 2, times)
+        assert found
+        assert len([layer for layer in found.layers[0] if list(layer.arrays())]) == expected

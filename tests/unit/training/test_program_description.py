@@ -26,6 +26,7 @@ parameters:
   kind: {type: choice, choices_from: kinds.yaml, choices_when: {c: {loud: true}}, default: a, help: Which.}
   loud: {type: bool, default: false, help: Say more.}
   depth: {type: int, default: 1, when: {kind: b}, help: How deep.}
+  name: {type: choice, choices_from: [names.json, more.yaml], default: alpha, help: Whose.}
   words: {type: text, default: null, help: Anything.}
   hidden: {type: int, default: 1, passed: false, help: The harness's.}
 """
@@ -34,15 +35,19 @@ parameters:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     (tmp_path / "small.program.yaml").write_text(DESCRIPTION, encoding="utf-8")
+    (tmp_path / "names.json").write_text('{"alpha": {}}', encoding="utf-8")
+    (tmp_path / "more.yaml").write_text("beta: {}\n", encoding="utf-8")
     (tmp_path / "kinds.yaml").write_text("a: {}\nb: {}\nc: {}\n", encoding="utf-8")
     return tmp_path / "small.program.yaml"
 
 
 def test_defaults_and_values(small: Path) -> None:
     description = read_description(small)
-    assert parse(description, []) == {"rounds": 3, "rate": None, "kind": "a", "loud": False, "depth": 1, "words": None}
-    given = parse(description, ["--rounds=9", "--rate", "1e-3", "--kind=b", "--loud", "--depth", "2", "--words", "x y"])
-    assert given == {"rounds": 9, "rate": 1e-3, "kind": "b", "loud": True, "depth": 2, "words": "x y"}
+    rest = {"name": "alpha", "words": None}
+    assert parse(description, []) == {"rounds": 3, "rate": None, "kind": "a", "loud": False, "depth": 1, **rest}
+    arguments = ["--rounds=9", "--rate", "1e-3", "--kind=b", "--loud", "--depth", "2", "--name=beta", "--words", "x y"]
+    rest = {"name": "beta", "words": "x y"}
+    assert parse(description, arguments) == {"rounds": 9, "rate": 1e-3, "kind": "b", "loud": True, "depth": 2, **rest}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,7 @@ def test_defaults_and_values(small: Path) -> None:
         (["--rate", "inf"], "--rate: inf is no number"),
         (["--rate", "0,05"], "--rate: invalid float value"),
         (["--kind", "d"], "--kind: invalid choice"),
+        (["--name", "alfa"], "--name: invalid choice: 'alfa' (choose from alpha, beta; perhaps alpha)"),
         (["--kind", "c"], "--kind c means nothing with --loud False"),
         (["--hidden", "1"], "unrecognized arguments: --hidden"),
         (["--round", "1"], "unrecognized arguments: --round"),

@@ -52,7 +52,8 @@ class MxnetModel(Model):
         plan = layout.plan
         slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
         self._architecture = architecture
-        self._translator = Translator(architecture, layout.dataset, [layer.name for layer in factored], slices)
+        names = [layer.name for layer in factored]
+        self._translator = Translator(architecture, layout.dataset, names, slices, layout.gather)
         self._whole: dict[str, Array] = {}
         self._scores = self._scoring()
         self._validate = self._scorer()
@@ -253,7 +254,7 @@ class MxnetModel(Model):
         architecture, translator = self._architecture, self._translator.beginning_with(layers_of[0][0])
         parts: list[Part] = []
         for number, layers in enumerate(layers_of):
-            translator.inputs = {}
+            translator.begin_part()
             symbol = self._symbol(
                 layers,
                 translator,

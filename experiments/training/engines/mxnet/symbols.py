@@ -17,13 +17,16 @@ from ...models.architecture import PlacedLayer
 from ...models.vectors import computed_channels
 from ...models.weights import WEIGHT
 from ..base import Array
+from ..normalisation import Gather, SharedNormalisation
 from .graph import error_of
+from .normalisation import shared
 
 # oneDNN falls back to matrix products where channels fill no vector: a step of LeNet-5 takes 5.0 ms of a core, and 4.0 ms with
 # 10 filters of zeros beside the first convolution's 6, which change no number. Other processors would only compute more.
 VECTOR = 16 if platform.machine() == "x86_64" and mx.runtime.Features().is_enabled("MKLDNN") else 1
 
 _POOLINGS = {"average": "avg", "max": "max"}
+_CONVENTIONS = {"down": "valid", "up": "full"}
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,26 @@ class Translator:
         dataset: Dataset,
         factored: Collection[str] = (),
         slices: Mapping[str, int] = MappingProxyType({}),
+        gather: Gather | None = None,
     ) -> None:
         """`factored` are names of dense layers whose `inputs` and errors are wanted, `slices` the outputs of those that are
-        split, by name: training computes only these."""
+        split, by name: training computes only these. By `gather`, where it is given, it normalises as all workers together."""
         self._factored = factored
         self._slices = slices
-        self.inputs: dict[str, Array] = {}
-        """Symbols of what comes to factored layers, once `through` has met them in training."""
+        self._gather = gather
+        self.begin_part()
         self._first = architecture.placed[0]
         self._margin = (architecture.side - dataset.side) // 2
         self._grey = dataset.train.images.ndim == 3
         self._factor = dataset.factor
         self._scale = 1.0 / dataset.deviation
         self._computed = computed_channels(architecture.placed, VECTOR)
+
+    def begin_part(self) -> None:
+        """What follows is a graph of its own."""
+        self.inputs: dict[str, Array] = {}
+        """Symbols of what comes to factored layers, once `through` has met them in training."""
+        self._turn: Array | None = None
 
     def apart(self, placed_layers: Sequence[PlacedLayer]) -> Translator:
         """The same for these layers by themselves: what comes to them, and what they make, has no channels but the model's."""
@@ -190,12 +200,20 @@ class Translator:
             kernel=(layer.size, layer.size),
             stride=(stride, stride),
             pad=(layer.padding, layer.padding),
+            pooling_convention=_CONVENTIONS[layer.rounding],
         )
 
     def _normalisation(
         self, layer: layers.Normalisation, placed: PlacedLayer, symbol: Array, *, training: bool
     ) -> Array:
-        scale, shift, mean, variance = (mx.sym.var(array.name) for array in (*placed.arrays(), *placed.statistics()))
+        mean, variance = (mx.sym.var(array.name) for array in placed.statistics())
+        of_one = [mx.sym.ones(placed.before[:1]), mx.sym.zeros(placed.before[:1])]
+        scale, shift = [mx.sym.var(array.name) for array in placed.arrays()] or of_one
+        if self._gather and training:
+            arrays = {"data": symbol, "scale": scale, "shift": shift, "mean": mean, "variance": variance}
+            layer_of_all = SharedNormalisation(layer, placed.before, self._gather, unbiased=False)
+            made, self._turn = shared(layer_of_all, arrays, self._turn, placed.name)
+            return made
         return mx.sym.BatchNorm(
             symbol,
             gamma=scale,

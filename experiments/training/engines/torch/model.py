@@ -45,7 +45,7 @@ class TorchModel(Model):
         architecture, plan = layout.architecture, layout.plan
         factored = [layer.name for bucket in layout.buckets for layer in bucket.layers]
         slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
-        self.network = Network(architecture, layout.dataset, factored, slices)
+        self.network = Network(architecture, layout.dataset, factored, slices, layout.gather)
         self.call: nn.Module = self.network
         """What forward calls; a store may put what exchanges gradients around the network."""
         self.parameters = [self._allocate(bucket) for bucket in layout.buckets]

@@ -14,6 +14,8 @@ from torch.func import functional_call
 from ...datasets.dataset import Dataset
 from ...models import Architecture, layers
 from ...models.architecture import PlacedLayer
+from ..normalisation import Gather, SharedNormalisation
+from .normalisation import SharedNorm
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid}
 
@@ -30,12 +32,15 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         dataset: Dataset,
         factored: Collection[str] = (),
         slices: Mapping[str, int] = MappingProxyType({}),
+        gather: Gather | None = None,
     ) -> None:
         """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients; `slices` the
-        outputs of those that are split, by name: it has arrays for these alone."""
+        outputs of those that are split, by name: it has arrays for these alone. By `gather`, where it is given, it
+        normalises as all workers together."""
         super().__init__()
         self._factored = factored
         self._slices = slices
+        self._gather = gather
         self.named: dict[str, nn.Module] = {}
         self.arrays: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, torch.Tensor] = {}
@@ -108,14 +113,21 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
                 return _ACTIVATIONS[kind]()
             case layers.Flatten():
                 return nn.Flatten()
-            case layers.Normalisation(epsilon, momentum):
-                kind = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
-                # PyTorch's momentum is what is taken of the new statistics
-                return self._named(kind(before[0], eps=epsilon, momentum=1 - momentum), placed)
+            case layers.Normalisation() as layer:
+                return self._normalisation(layer, placed)
             case layers.Dropout(rate):
                 return nn.Dropout(rate)
             case _:
                 return self._joined(placed)
+
+    def _normalisation(self, layer: layers.Normalisation, placed: PlacedLayer) -> nn.Module:
+        kind = nn.BatchNorm2d if len(placed.before) == 3 else nn.BatchNorm1d
+        # PyTorch's momentum is what is taken of the new statistics
+        norm = kind(placed.before[0], eps=layer.epsilon, momentum=1 - layer.momentum, affine=layer.affine)
+        self._named(norm, placed)
+        if not self._gather:
+            return norm
+        return SharedNorm(norm, SharedNormalisation(layer, placed.before, self._gather, unbiased=True))
 
     def _joined(self, placed: PlacedLayer) -> nn.Module:
         """Layers that put something beside or onto something."""
@@ -167,7 +179,7 @@ def _pooling(layer: layers.Pooling) -> nn.Module:
     if layer.size == layers.ALL:
         return nn.AdaptiveAvgPool2d(1) if layer.kind == "average" else nn.AdaptiveMaxPool2d(1)
     kind = nn.AvgPool2d if layer.kind == "average" else nn.MaxPool2d
-    return kind(layer.size, layer.stride or layer.size, layer.padding)
+    return kind(layer.size, layer.stride or layer.size, layer.padding, ceil_mode=layer.rounding == "up")
 
 
 class _Joined(nn.Module):  # type: ignore[misc]

@@ -29,5 +29,13 @@ KVSTORE = Registration(
     "allreduce",
     _open,
     wires=(FLOAT32, BFLOAT16),
-    options=("rule", "strategy", "dense_gradients", "sign_messages", *CADENCE_OPTIONS, *STEP_OPTIONS),
+    options=(
+        "rule",
+        "strategy",
+        "dense_gradients",
+        "batch_statistics",
+        "sign_messages",
+        *CADENCE_OPTIONS,
+        *STEP_OPTIONS,
+    ),
 )

@@ -18,19 +18,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...engines.base import Model, Parameter
+from ...engines.normalisation import Gather
 from ...errors import ProgramError
 from ...models import DenseLayer
 from ...reporting.meters import Vector
 from ...reporting.phases import Phases
-from ...rules import RULES, Rule, cadence_of, keeps_apart
-from ...rules.average import Average
-from ...rules.common import Descent, Method, State
+from ...rules import Rule, keeps_apart
+from ...rules.common import Descent, State
 from ...rules.sgd import Sgd
 from ...sharding import Shares
 from ...stepping import places_in
@@ -41,7 +42,9 @@ from .dense import AUTO, FACTORS, SUM, chosen, product_digest
 from .exchange import Exchange, agree, unlike
 from .factors import Factors
 from .links import Links
+from .links.gathered import Gathered
 from .part import Part, Step
+from .setting import Setting
 from .shards import split
 
 _FACTORS = 2
@@ -65,15 +68,11 @@ class AllreduceKVStore(KVStore):
 
     def __init__(self, opening: Opening) -> None:
         options = opening.options
-        self._cadence = cadence_of(options.own, options.synchronise_every)
-        self.by_parts = self._cadence.always
-        self._rule: type[Rule] = RULES[options.rule or (Sgd if self._cadence.always else Average).name]
+        self._setting = setting = Setting.of(options)
+        setting.check()
+        self._cadence, self._rule, self._method = setting.cadence, setting.rule, setting.method
+        self.by_parts = setting.cadence.always
         self._own = {name: options.own[name] for name in self._rule.options}
-        self._method = Method.of(options.own)
-        self._wire = options.wire
-        self._delay: int = options.own.get("meet_delay") or 0
-        self._check()
-        self._setting = repr((self._rule.name, self._own, self._method, self._wire, self._cadence, self._delay))
         self._apart = keeps_apart(self._rule, self._cadence)
         self.shared = not (self._apart or self._method.momentum)
         self._dense = self._dense_gradients(options.own.get("dense_gradients") or AUTO, opening)
@@ -81,44 +80,18 @@ class AllreduceKVStore(KVStore):
         self.phases = Phases(in_turns=opening.engine.in_turns())
         channels = self.first_channel + (self.most_parts if self.by_parts else 1) + (self._dense != SUM)
         seat = replace(Seat.from_environment(), signed=bool(options.own.get("sign_messages")))
-        self._links = Links(seat, channels, phases=self.phases)
+        self._statistics = channels if setting.together else None
+        self._links = Links(seat, channels + setting.together, phases=self.phases, apart=self._statistics)
         self.rank = self._links.rank
         self.workers = self._links.workers
         self._parts: list[Part] = []
         self._departed: Part | None = None
         self._factors: Factors | None = None
-
-    def _check(self) -> None:
-        """Raise ProgramError where what is asked for does not go together."""
-        if not self._cadence.always and not self._rule.local:
-            raise ProgramError(
-                f"the rule {self._rule.name} has the workers meet in every step",
-                f"use --rule {Average.name}, or another one whose workers step alone, or have them meet in every step",
-            )
-        if self._delay and self._rule.accept is not Rule.accept:
-            raise ProgramError(
-                f"with the rule {self._rule.name} workers do not go on from the shared values, so a delay says nothing",
-                f"leave --meet-delay out, or use --rule {Average.name}",
-            )
-        if self._delay and not self._cadence.leaves(self._delay):
-            raise ProgramError(
-                f"a meeting that is under way for {self._delay} more steps is not over when the next one begins",
-                "use a smaller --meet-delay, or a --meet-every that is larger than it",
-            )
-        if self._rule.exact and self._wire != FLOAT32:
-            raise ProgramError(
-                f"values cannot be averaged as {self._wire}: they would lose what single steps change",
-                "use --wire float32, or --synchronise-every 1",
-            )
-        if self._method.lars and not self._rule.local:
-            raise ProgramError(
-                f"LARS needs whole arrays, and with the rule {self._rule.name} a worker steps on slices of them",
-                "use --rule average, or leave --lars out",
-            )
+        self._gathered: Gathered | None = None
 
     def _dense_gradients(self, asked: str, opening: Opening) -> str:
         """As asked; the sum where factors are of no use. Raises ProgramError where they were asked for."""
-        exact = self._wire == FLOAT32 and self._cadence.always
+        exact = self._setting.wire == FLOAT32 and self._cadence.always
         if exact and self._rule.offer is Sgd.offer and opening.engine.factors:
             return asked
         if asked == FACTORS:
@@ -148,6 +121,12 @@ class AllreduceKVStore(KVStore):
         print(f"gradients of dense layers travel as sums: {others}", file=sys.stderr)
         return []
 
+    def gather(self, shares: Shares) -> Gather | None:
+        """Over a channel of its own, where statistics are synchronised."""
+        if self._statistics is not None:
+            self._gathered = Gathered(self._links, self._statistics, shares.sizes)
+        return self._gathered
+
     def attach(self, model: Model, shares: Shares) -> None:
         """Make sure that all workers train one model in one way, and take worker 0's values."""
         buffers = self._summed(model)
@@ -158,7 +137,7 @@ class AllreduceKVStore(KVStore):
         ]
         links = [self._adding(number) for number in range(len(buffers))]
         common = [each for each, own in zip(layout, links, strict=True) if own is self._links]
-        agree(self._links, repr((self._setting, shares.sizes, common)))
+        agree(self._links, repr((self._setting, self._own, shares.sizes, common)))
         places = places_in(model)
 
         def rule(size: int, places: Sequence[slice] = ()) -> Rule:
@@ -168,7 +147,7 @@ class AllreduceKVStore(KVStore):
 
         summed = {name: size - factored for name, size, factored in layout}
         self._parts = [
-            Part(*memory, rule(size, places[name]), own, channel, self._wire, size, apart=self._apart)
+            Part(*memory, rule(size, places[name]), own, channel, self._setting.wire, size, apart=self._apart)
             for channel, (memory, (name, size), own) in enumerate(
                 zip(memories, summed.items(), links, strict=True), self.first_channel
             )
@@ -187,7 +166,7 @@ class AllreduceKVStore(KVStore):
     def announce(self, learning_rate: float) -> None:
         """Begin a step."""
         meets = self._cadence.advance()
-        self._step = Step(learning_rate, meets, delay=0 if self._cadence.every_step else self._delay)
+        self._step = Step(learning_rate, meets, delay=0 if self._cadence.every_step else self._setting.delay)
         self._departed = None
         for part in self._parts:
             part.begin()
@@ -292,6 +271,13 @@ class AllreduceKVStore(KVStore):
         self.settle()
         self.reduce(np.zeros(1))
         self._links.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error and self._gathered and self._gathered.fault:
+            raise self._gathered.fault from error
+        super().__exit__(kind, error, trace)
 
 
 def _below(first: str, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

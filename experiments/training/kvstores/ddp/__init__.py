@@ -1,11 +1,12 @@
 """`allreduce` on PyTorch: DistributedDataParallel over gloo, the baseline; else, as far as that cannot do it, the store of all
-engines: with a rule, with factors, where workers share layers."""
+engines: with a rule, with factors, with synchronised batch statistics, where workers share layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ...engines.normalisation import SYNCHRONISED
 from ...errors import ProgramError
 from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.cadence import STEPS
@@ -19,7 +20,8 @@ from ..registration import KVStoreOptions, Opening, Registration
 
 def is_baseline(rule: str | None, own: Mapping[str, Any]) -> bool:
     """Whether DistributedDataParallel serves, where the program's other parameters are its `own`."""
-    return rule is None and own.get("dense_gradients") != FACTORS and own.get("strategy", DATA) == DATA
+    ordinary = own.get("dense_gradients") != FACTORS and own.get("batch_statistics") != SYNCHRONISED
+    return rule is None and ordinary and own.get("strategy", DATA) == DATA
 
 
 def _check(options: KVStoreOptions) -> None:
@@ -50,6 +52,7 @@ KVSTORE = Registration(
         "rule",
         "strategy",
         "dense_gradients",
+        "batch_statistics",
         "sign_messages",
         *(name for name in CADENCE_OPTIONS if name != "synchronise_every"),
         *STEP_OPTIONS,

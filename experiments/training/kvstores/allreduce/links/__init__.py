@@ -24,18 +24,24 @@ class Links:
     """
 
     def __init__(
-        self, seat: Seat, channels: int, join_seconds: float = JOIN_SECONDS, phases: Phases | None = None
+        self,
+        seat: Seat,
+        channels: int,
+        join_seconds: float = JOIN_SECONDS,
+        phases: Phases | None = None,
+        apart: int | None = None,
     ) -> None:
         """Find the others. Raises ProgramError where some are missing after `join_seconds`.
 
-        `phases` is this worker's stopwatch, which is told of all waiting.
+        `phases` is this worker's stopwatch, which is told of all waiting; but not of that on the channel `apart`, which an
+        engine's threads may use while this one uses the others.
         """
         self.rank = seat.rank
         self.workers = seat.workers
         self.phases = phases or Phases(in_turns=True)
         self._links: dict[tuple[int, int], Link] = {}
         if seat.workers > 1:
-            Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links, self.phases)
+            Rendezvous(seat, channels, time.monotonic() + join_seconds).meet(self._links, self.phases, apart)
         for (channel, _), link in self._links.items():
             if channel == 0 and channels > 1:
                 link.go_first()

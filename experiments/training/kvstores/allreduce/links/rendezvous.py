@@ -35,15 +35,15 @@ class Rendezvous:
         self._channels = channels
         self._deadline = deadline
 
-    def meet(self, links: dict[tuple[int, int], Link], phases: Phases) -> None:
-        """Fill `links`, which tell `phases` of their waiting."""
+    def meet(self, links: dict[tuple[int, int], Link], phases: Phases, apart: int | None = None) -> None:
+        """Fill `links`, which tell `phases` of their waiting; those of the channel `apart` share nothing with the others."""
         seat = self._seat
-        backlog: set[Link] = set()
+        ours: tuple[set[Link], Phases] = set(), phases
+        theirs: tuple[set[Link], Phases] = set(), phases if phases.in_turns else Phases(in_turns=True)
 
-        def link(connection: socket.socket, name: str, keys: tuple[bytes, bytes]) -> Link:
-            if seat.signed:
-                return SignedLink(connection, name, backlog, phases, keys)
-            return Link(connection, name, backlog, phases)
+        def link(connection: socket.socket, channel: int, name: str, keys: tuple[bytes, bytes]) -> Link:
+            shared = theirs if channel == apart else ours
+            return SignedLink(connection, name, *shared, keys) if seat.signed else Link(connection, name, *shared)
 
         with listen(seat, 2 * seat.workers * self._channels) as listener, Reception(listener, seat) as reception:
             port = listener.getsockname()[1]
@@ -52,7 +52,7 @@ class Rendezvous:
                 for channel in range(self._channels):
                     connection, key = self._connect(roster[rank], channel, port)
                     keys = keys_of(key, connecting=True)
-                    links[channel, rank] = link(connection, _name(rank, roster[rank]), keys)
+                    links[channel, rank] = link(connection, channel, _name(rank, roster[rank]), keys)
             expected = {
                 (channel, rank) for rank in range(seat.rank + 1, seat.workers) for channel in range(self._channels)
             }
@@ -61,7 +61,7 @@ class Rendezvous:
                 place = (guest.channel, guest.rank)
                 if place in expected - links.keys():
                     keys = keys_of(guest.key, connecting=False)
-                    links[place] = link(guest.connection, _name(guest.rank, roster[guest.rank]), keys)
+                    links[place] = link(guest.connection, guest.channel, _name(guest.rank, roster[guest.rank]), keys)
                 else:
                     guest.connection.close()
 
