@@ -58,10 +58,10 @@ class _Operator(mx.operator.CustomOp):  # type: ignore[misc]  # MXNet has no typ
         aux: Sequence[Array],
     ) -> None:
         values, scale, shift, _ = map(_seen, in_data)
-        made, turn = map(_seen, out_data)
-        self._layer.forward(values, scale, shift, made)
+        self._layer.forward(values, scale, shift, _seen(out_data[0]))
         self._layer.keep(*map(_seen, aux))
-        turn[:] = 0
+        if req[1] != "null":
+            _seen(out_data[1])[:] = 0
 
     def backward(
         self,
