@@ -106,13 +106,13 @@ def _work(chosen: options.Options) -> None:
     engine = engines.load(chosen.engine)
 
     from .pipeline.measured import plan_by_time
-    from .pipeline.store import PipelineKVStore
+    from .pipeline.store import PipelineKVStore, opened
     from .trainer import Trainer
 
     start.imported()
     rate = schedule.scaled(chosen.learning_rate, chosen.learning_rate_scaling, workers)
     with (
-        PipelineKVStore(plan, chosen.own)
+        opened(plan, chosen.own)
         if plan
         else kvstores.open_kvstore(
             chosen.kvstore, asked, engine=chosen.engine, batch_size=chosen.batch_size, rate=rate, finished=begun.epoch

@@ -1,8 +1,9 @@
 """Train a small model for some steps as one worker, and write what became of it. Run by a test.
 
 Takes a JSON object: engine, entry (of models.yaml), steps, seed, buckets, by_parts, accumulate, rate, kvstore and its options,
-sizes (the images of each of several workers; the store then says how arrays lie in memory), and out, the .npz to write: beside
-the values, losses, scores, buffers (flat), and the bytes sent in all steps, and in all (sent).
+dataset (an embedded one; else noise of 8x8), sizes (the images of each of several workers; the store then says how arrays lie in
+memory), and out, the .npz to write: beside the values, losses, scores, buffers (flat), and the bytes sent in all steps, and in
+all (sent).
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
 
 import numpy as np
-from training import engines
+from training import datasets, engines
 from training.datasets import Dataset, Split
 from training.engines.layout import laid_out, laid_out_for
 from training.kvstores import KVStoreOptions, registered
@@ -26,11 +27,15 @@ from training.sharding import Shares
 BATCH = 16
 
 asked = json.loads(sys.argv[1])
-random = np.random.RandomState(1)
-images = random.randint(0, 256, (48, 8, 8)).astype(np.uint8)
-labels = random.randint(0, 10, 48).astype(np.uint8)
 model = architecture("small", asked["entry"], 10)
-dataset = Dataset(Split(images, labels), Split(images, labels), 64.0, 10)
+if "dataset" in asked:
+    dataset = datasets.load(asked["dataset"], Path()).fitted(model.side, model.channels)
+    images, labels = dataset.train.images, dataset.train.labels
+else:
+    random = np.random.RandomState(1)
+    images = random.randint(0, 256, (48, 8, 8)).astype(np.uint8)
+    labels = random.randint(0, 10, 48).astype(np.uint8)
+    dataset = Dataset(Split(images, labels), Split(images, labels), 64.0, 10)
 arrays = model.first_weights(asked["seed"]) | model.first_statistics()
 sizes = tuple(asked.get("sizes", (BATCH,)))
 pieces = asked.get("accumulate", 1)

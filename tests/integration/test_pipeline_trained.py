@@ -120,6 +120,42 @@ def test_a_measured_cut_is_everybodys_and_changes_no_weights(
     assert trained == ["conv1", "conv2", "dense1", "dense2", "dense3"]
 
 
+@pytest.mark.parametrize(
+    ("workers", "stages", "schedule", "environment"),
+    [
+        (2, 2, "gpipe", {}),
+        (3, 3, "1f1b", {}),
+        (4, 2, "1f1b", {"HARNESS_BATCH_SIZES": "10,14,8,16"}),
+    ],
+)
+def test_pytorchs_own_pipeline_makes_the_same_steps(
+    tmp_path: Path, workers: int, stages: int, schedule: str, environment: dict[str, str]
+) -> None:
+    options = [f"--schedule={schedule}", "--momentum=0.9"]
+    expected, _ = pipeline(tmp_path, workers, stages, *options, engine="torch", **environment)
+    options.append("--pipeline-implementation=torch")
+    found, ranks = pipeline(tmp_path, workers, stages, *options, engine="torch", **environment)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    for phase in ("forward", "backward", "wait", "update"):
+        assert all(isinstance(seconds, float) and seconds > 0 for seconds in of_epoch(ranks, f"{phase}_seconds")), phase
+
+
+def test_pytorchs_own_pipeline_normalises_and_drops_what_ours_does(tmp_path: Path) -> None:
+    options = ["--dataset=patches", "--epochs=1", "--limit=32", "--learning-rate=0.01"]
+    for model in ("resnet20", "squeezenet_32"):
+        expected, found = (
+            pipeline(
+                tmp_path, 2, 2, *options, f"--pipeline-implementation={whose}", engine="torch", model=model, images=16
+            )
+            for whose in ("own", "torch")
+        )
+        assert found[0].keys() == expected[0].keys()
+        for name, value in expected[0].items():
+            np.testing.assert_array_equal(found[0][name], value, err_msg=f"{model} {name}")
+        assert of_epoch(found[1], "validation_loss") == of_epoch(expected[1], "validation_loss")
+
+
 def test_where_a_steps_time_went_is_told_apart(tmp_path: Path, engine: str) -> None:
     _, ranks = pipeline(tmp_path, 2, 2, engine=engine, **THREADS)
     for phase in ("forward", "backward", "push", "wait", "pull", "update"):

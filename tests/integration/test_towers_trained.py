@@ -1,4 +1,4 @@
-"""Branches on different workers, on loopback: the exchanges alone, and training on real MXNet against one process."""
+"""Branches on different workers, on loopback: the exchanges alone, and training on real engines against one process."""
 
 from __future__ import annotations
 
@@ -76,7 +76,11 @@ THREADS = {"MXNET_ENGINE_TYPE": "ThreadedEnginePerDevice"}
 TURNS = {"MXNET_ENGINE_TYPE": "NaiveEngine"}
 
 
-@pytest.mark.mxnet
+@pytest.fixture(params=training_job.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.mark.parametrize(
     ("entry", "sizes", "towers", "environment"),
     [
@@ -89,19 +93,18 @@ TURNS = {"MXNET_ENGINE_TYPE": "NaiveEngine"}
     ],
 )
 def test_workers_with_branches_do_what_one_does_with_their_batches(
-    tmp_path: Path, entry: dict[str, Any], sizes: tuple[int, ...], towers: int, environment: dict[str, str]
+    tmp_path: Path, engine: str, entry: dict[str, Any], sizes: tuple[int, ...], towers: int, environment: dict[str, str]
 ) -> None:
-    (alone,) = engine_workers.trained(tmp_path, "mxnet", entry, (sum(sizes),), {})
+    (alone,) = engine_workers.trained(tmp_path, engine, entry, (sum(sizes),), {})
     own = {"strategy": "towers", "towers": towers, "sign_messages": len(sizes) == 2}
-    found = engine_workers.trained(tmp_path, "mxnet", entry, sizes, own, **environment)
+    found = engine_workers.trained(tmp_path, engine, entry, sizes, own, **environment)
     engine_workers.assert_one_model(architecture("small", entry, 10), found, alone)
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize("workers", [2, 4])
-def test_a_worker_sends_what_is_estimated(tmp_path: Path, workers: int) -> None:
+def test_a_worker_sends_what_is_estimated(tmp_path: Path, engine: str, workers: int) -> None:
     batch = 16 // workers
-    found = engine_workers.trained(tmp_path, "mxnet", HALVES, (batch,) * workers, {"strategy": "towers", "towers": 2})
+    found = engine_workers.trained(tmp_path, engine, HALVES, (batch,) * workers, {"strategy": "towers", "towers": 2})
     division = divided(architecture("small", HALVES, 10), 2, workers)
     assert division
     most = max(int(worker["sent"][1]) for worker in found)
@@ -135,12 +138,13 @@ def test_what_crosses_is_what_is_reckoned_with(entry: dict[str, Any], towers: in
 
 
 def program(
-    workers: int, directory: Path, *options: str, model: str = "edge_cnn", **environment: str
+    engine: str, workers: int, directory: Path, *options: str, model: str = "edge_cnn", **environment: str
 ) -> list[list[training_job.Event]]:
     """Train on the embedded digits, 4 steps an epoch of 48 images; `weights.npz` is worker 0's."""
     shared = "--dataset=digits --limit=192 --learning-rate=0.02 --seed=5 --momentum=0.9 --kvstore=allreduce"
     given = [
         *shared.split(),
+        f"--engine={engine}",
         f"--model={model}",
         f"--batch-size={48 // workers}",
         "--save-weights=weights.npz",
@@ -154,12 +158,11 @@ def weights(directory: Path) -> dict[str, np.ndarray[Any, Any]]:
         return dict(found)
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize(("workers", "towers"), [(2, 2), (4, 2), (4, 4), (3, 3)])
-def test_the_edge_net_on_several_workers_is_one_workers(tmp_path: Path, workers: int, towers: int) -> None:
-    ((alone),) = program(1, tmp_path, "--epochs=2", "--strategy=towers")  # alone there is nobody to share with
+def test_the_edge_net_on_several_workers_is_one_workers(tmp_path: Path, engine: str, workers: int, towers: int) -> None:
+    ((alone),) = program(engine, 1, tmp_path, "--epochs=2", "--strategy=towers")  # alone there is nobody to share with
     expected = weights(tmp_path)
-    ranks = program(workers, tmp_path, "--epochs=2", "--strategy=towers", f"--towers={towers}")
+    ranks = program(engine, workers, tmp_path, "--epochs=2", "--strategy=towers", f"--towers={towers}")
     places = [events[0]["tower"] for events in ranks]
     assert [(place["number"], place["group"]) for place in places] == [
         (rank % towers + 1, rank // towers + 1) for rank in range(workers)
@@ -177,25 +180,23 @@ def test_the_edge_net_on_several_workers_is_one_workers(tmp_path: Path, workers:
             assert other["wait_seconds"] > 0
 
 
-@pytest.mark.mxnet
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_run_in_towers_goes_on_from_its_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, workers: int
 ) -> None:
     asked = ["--epochs=3", "--strategy=towers"]
     with monkeypatch.context() as patched:
         patched.setattr(training_job, "PROGRAM", Path(__file__).with_name("numbered_checkpoints.py"))
-        through = program(workers, tmp_path, *asked)
-    rest = program(workers, tmp_path, *asked, HARNESS_RESUME_FROM="{rank}-1.npz")
+        through = program(engine, workers, tmp_path, *asked)
+    rest = program(engine, workers, tmp_path, *asked, HARNESS_RESUME_FROM="{rank}-1.npz")
     for before, after in zip(through, rest, strict=True):
         assert [event["epoch"] for event in after if event["event"] == wire.EPOCH] == [2, 3]
         assert after[-1] == before[-1]
 
 
-@pytest.mark.mxnet
-def test_the_two_halves_of_alexnet_train_on_two_workers(tmp_path: Path) -> None:
+def test_the_two_halves_of_alexnet_train_on_two_workers(tmp_path: Path, engine: str) -> None:
     options = ["--dataset=patches", "--limit=32", "--batch-size=8", "--epochs=1", "--strategy=towers"]
-    ranks = program(2, tmp_path, *options, model="alexnet_towers_32")
+    ranks = program(engine, 2, tmp_path, *options, model="alexnet_towers_32")
     assert [events[0]["tower"]["layers"][0] for events in ranks] == ["conv1", "conv3"]
     assert len({events[-1]["weights_sha256"] for events in ranks}) == 1
     assert weights(tmp_path).keys() == models.load("alexnet_towers_32", 10).shapes().keys()

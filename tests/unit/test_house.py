@@ -107,3 +107,23 @@ def test_the_nodes_code_never_imports_the_harness() -> None:
 def test_the_harness_never_imports_an_engine() -> None:
     found = [(path.name, module) for path in (REPOSITORY / "harness").rglob("*.py") for module in imports(path)]
     assert not [(name, module) for name, module in found if module.split(".")[0] in ("mxnet", "torch")]
+
+
+def test_no_bundled_engine_leaves_a_method_of_its_model_out() -> None:
+    """A store may ask for any. Those that are not abstract no type checker misses, and PyTorch is not everywhere to be run."""
+    folder = REPOSITORY / "experiments" / "training" / "engines"
+
+    def methods(file: str, name: str) -> dict[str, ast.stmt]:
+        """A class's, with the last statement of each."""
+        (found,) = (
+            node
+            for node in ast.parse((folder / file).read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ClassDef) and node.name == name
+        )
+        return {each.name: each.body[-1] for each in found.body if isinstance(each, ast.FunctionDef)}
+
+    optional = {name for name, last in methods("base.py", "Model").items() if isinstance(last, ast.Raise)}
+    assert {"stage", "values", "hold"} <= optional
+    for engine in ("mxnet", "torch"):
+        own = methods(f"{engine}/model.py", f"{engine.capitalize()}Model")
+        assert optional - own.keys() == set(), engine

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from ..engines.base import Batch, Floats, Model
@@ -15,8 +17,35 @@ from .plan import Plan
 from .schedule import passes
 
 
-class Passes:
-    """Stands in for a model in the training loop: `train` and `read`.
+class Passes(ABC):
+    """Stands in for a model in the training loop."""
+
+    @abstractmethod
+    def train(self, batch: Batch, store: KVStore) -> Vector:
+        """All passes of a step.
+
+        Args:
+            batch: a replica's, as the engine has it.
+            store: as it was given before.
+
+        Returns:
+            (two,) float64: loss and count of right answers, no unit; zeros but for the last stage.
+        """
+
+    def read(self, outcome: Vector) -> Vector:
+        """It is there.
+
+        Args:
+            outcome: (two,) float64, no unit: what `train` gave.
+
+        Returns:
+            (two,) float64, no unit: the same.
+        """
+        return outcome
+
+
+class StagePasses(Passes):
+    """On any engine, over the trial's own connections.
 
     Outputs go to the next stage and gradients of them come back, as float32, one message for each micro-batch and direction.
     Sending does not wait. A slot's output is written again only when its gradient has come, so when it has been sent; before a
@@ -34,15 +63,7 @@ class Passes:
         self._phases = links.phases
 
     def train(self, batch: Batch, store: KVStore) -> Vector:
-        """All passes of a step.
-
-        Args:
-            batch: a replica's, as the engine has it.
-            store: as it was given before.
-
-        Returns:
-            (two,) float64: loss and count of right answers, no unit; zeros but for the last stage.
-        """
+        """One pass after the other."""
         outcome = np.zeros(2)
         self._stage.begin()
         for backward, micro_batch in self._passes:
@@ -54,17 +75,6 @@ class Passes:
             found = self._forward(slot, (batch[0][place], batch[1][place]))
             if self._after is None:
                 outcome += found
-        return outcome
-
-    def read(self, outcome: Vector) -> Vector:
-        """It is there.
-
-        Args:
-            outcome: (two,) float64, no unit: what `train` gave.
-
-        Returns:
-            (two,) float64, no unit: the same.
-        """
         return outcome
 
     def _forward(self, slot: int, batch: Batch) -> Floats:

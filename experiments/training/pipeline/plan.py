@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ProgramError
 from ..models import Architecture
@@ -14,7 +14,7 @@ from ..models.architecture import PlacedLayer
 from ..models.layers import Normalisation
 from ..sharding import Groups, Shares, grouped
 from .cut import blocks, cut
-from .schedule import under_way
+from .schedule import ONE_FORWARD_ONE_BACKWARD, under_way
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -26,6 +26,7 @@ MEASURED = "measured"
 """The value of `--stage-times`."""
 
 _DATA = "--strategy data"
+_TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def planned(
         return None
     stages, micro_batches = int(chosen.own["stages"]), int(chosen.own["micro_batches"])
     _check_options(chosen)
+    if by_pytorch(chosen.own):
+        _check_pytorch(chosen.own, stages, micro_batches)
     most = len(blocks(architecture))
     too_many = f"{architecture.name} has {most} layers with something to train, which make no {stages} stages"
     groups = grouped(workers, stages, most, "stages", too_many)
@@ -142,6 +145,23 @@ def _check_options(chosen: Options) -> None:
         )
     if chosen.own.get("lars"):
         raise ProgramError("a pipeline cannot have --lars", f"leave --lars out, or use {_DATA}")
+
+
+def by_pytorch(own: Mapping[str, Any]) -> bool:
+    """Whether the micro-batches are PyTorch's own code's to move, by the program's parameters."""
+    return own.get("pipeline_implementation") == _TORCH
+
+
+def _check_pytorch(own: Mapping[str, Any], stages: int, micro_batches: int) -> None:
+    """What only this project's own implementation does."""
+    leave_out = "leave --pipeline-implementation out"
+    if own.get("sign_messages"):
+        raise ProgramError("PyTorch's pipelines sign no messages", f"leave --sign-messages out, or {leave_out}")
+    if own["schedule"] == ONE_FORWARD_ONE_BACKWARD and micro_batches < stages:
+        raise ProgramError(
+            f"PyTorch's 1f1b needs as many micro-batches as stages, and {micro_batches} are fewer than {stages}",
+            f"use --micro-batches {stages}, or --schedule gpipe, or {leave_out}",
+        )
 
 
 def _divisors(number: int) -> Sequence[int]:

@@ -23,8 +23,17 @@ from ..rules.common import Descent, Method
 from ..rules.sgd import Sgd
 from ..sharding import Shares
 from ..trial import Seat
-from .passes import Passes
-from .plan import Plan
+from .passes import Passes, StagePasses
+from .plan import Plan, by_pytorch
+
+
+def opened(plan: Plan, own: Mapping[str, Any]) -> PipelineKVStore:
+    """The store for the implementation that is asked for; see `PipelineKVStore`."""
+    if not by_pytorch(own):
+        return PipelineKVStore(plan, own)
+    from .pytorch import PyTorchPipelineKVStore
+
+    return PyTorchPipelineKVStore(plan, own)
 
 
 class PipelineKVStore(KVStore):
@@ -77,7 +86,7 @@ class PipelineKVStore(KVStore):
 
     def passes(self, model: Model, shares: Shares) -> Passes:
         """Those of the own stage."""
-        return Passes(self._plan, self._links, model, shares)
+        return StagePasses(self._plan, self._links, model, shares)
 
     def step(self, learning_rate: float) -> None:
         """One step on the own stage's values, once its gradients are added up; all of it at once."""

@@ -20,6 +20,7 @@ from training.sharding import Shares
 SCHEDULES = (GPIPE, ONE_FORWARD_ONE_BACKWARD)
 SIZES = [(stages, micro_batches) for stages in range(1, 6) for micro_batches in range(1, 9)]
 MIB = 1 << 20
+PYTORCHS = ["--engine=torch", "--pipeline-implementation=torch"]
 
 
 def ask(*arguments: str, model: str = "lenet5") -> options.Options:
@@ -145,6 +146,14 @@ def test_a_replica_has_the_images_of_its_workers() -> None:
         (["--dense-gradients=factors"], 2, "--dense-gradients", "--strategy data, or leave --dense-gradients out"),
         (["--wire=bfloat16"], 2, "--wire", "--strategy data, or leave --wire out"),
         (["--lars=0.1"], 2, "--lars", "leave --lars out"),
+        (
+            [*PYTORCHS, "--stages=4", "--micro-batches=2"],
+            4,
+            "2 are fewer than 4",
+            "use --micro-batches 4, or --schedule gpipe",
+        ),
+        ([*PYTORCHS, "--sign-messages"], 2, "sign no messages", "leave --sign-messages out, or leave --pipeline-imp"),
+        (PYTORCHS[1:], 2, "--pipeline-implementation torch means nothing with --engine mxnet", "--engine torch"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(arguments: list[str], workers: int, message: str, remedy: str) -> None:

@@ -148,7 +148,7 @@ def test_what_cannot_be_is_refused_with_what_can(
         ["--kvstore=dist_sync"],
         ["--rule=average"],
         ["--accumulate=2"],
-        ["--engine=torch"],
+        ["--engine=torch", "--accumulate=2"],
         ["--wire=bfloat16"],
         ["--synchronise-every=2"],
         ["--meet-delay=2"],
@@ -161,6 +161,12 @@ def test_other_mathematics_are_refused_by_the_description(arguments: list[str]) 
         ask(*arguments)
     with pytest.raises(ProgramError, match="--towers means nothing with --strategy data"):
         options.parse(["--kvstore=allreduce", "--towers=3"])
+
+
+def test_both_engines_share_the_same_branches_and_move_the_same() -> None:
+    model, asked = models.load("edge_cnn", 10), [ask("--model=edge_cnn"), ask("--model=edge_cnn", "--engine=torch")]
+    first, second = (traffic(model, each, workers=4, servers=None, steps=10) for each in asked)
+    assert first == second
 
 
 def test_bytes_of_the_two_halves_of_alexnet() -> None:

@@ -43,9 +43,10 @@ class TorchModel(Model):
 
     def __init__(self, layout: Layout) -> None:
         architecture, plan = layout.architecture, layout.plan
+        self._held = {name for bucket in layout.buckets for name in bucket.members}
         factored = [layer.name for bucket in layout.buckets for layer in bucket.layers]
         slices = {own.layer.name: own.units for own in plan.slices.values()} if plan else {}
-        self.network = Network(architecture, layout.dataset, factored, slices, layout.gather)
+        self.network = Network(architecture, layout.dataset, self._held, factored, slices, layout.gather)
         self.call: nn.Module = self.network
         """What forward calls; a store may put what exchanges gradients around the network."""
         self.parameters = [self._allocate(bucket) for bucket in layout.buckets]
@@ -73,7 +74,7 @@ class TorchModel(Model):
             torch.manual_seed(seed)
 
     def train(self, batch: Batch, store: KVStore) -> Array:
-        """Forward and backward of every piece of the batch; all parts are one, unless layers are split."""
+        """Forward and backward of every piece of the batch; all parts are one, unless workers share layers."""
         if self._parts:
             return self._parts.train(batch, store)
         images, labels = batch
@@ -138,7 +139,7 @@ class TorchModel(Model):
         """Pieces of the network itself, a slot each."""
         first, last = (layers[at] is self._architecture.placed[at] for at in (0, -1))
         own = {array.name for layer in layers for array in layer.arrays()}
-        part = self.network.part(layers)
+        part = self.network.part(layers, first=first)
         pieces = [Piece(part, last=last) for _ in range(slots)]
         parameters = [each for each in self.parameters if own.intersection(each.name.split("+"))]
         shapes = [(images, *shape) for shape in (layers[0].before, layers[-1].after)]
@@ -156,7 +157,11 @@ class TorchModel(Model):
     def weights(self) -> dict[str, Weights]:
         """The tensors' own memory."""
         found = self.network.arrays | self._whole
-        return {name: found[name].detach().numpy() for name in self._names}
+        return {name: found[name].detach().numpy() for name in self._names if name in self._whole or name in self._held}
+
+    def values(self, name: str) -> Floats:
+        """The array's own memory."""
+        return flat(self.network.arrays[name])
 
     def hold(self, forms: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
         """Tensors beside the network's own."""

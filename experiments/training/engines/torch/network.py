@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
@@ -10,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional
 
 from ...datasets.dataset import Dataset
 from ...models import Architecture, layers
@@ -30,14 +32,19 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         self,
         architecture: Architecture,
         dataset: Dataset,
+        held: Collection[str],
         factored: Collection[str] = (),
         slices: Mapping[str, int] = MappingProxyType({}),
         gather: Gather | None = None,
     ) -> None:
-        """`factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients; `slices` the
+        """`held` are names of the arrays that have memory; the others are there for `forward_by` alone.
+
+        `factored` are names of dense layers whose inputs and errors are wanted, instead of their gradients; `slices` the
         outputs of those that are split, by name: it has arrays for these alone. By `gather`, where it is given, it
-        normalises as all workers together."""
+        normalises as all workers together.
+        """
         super().__init__()
+        self._held = held
         self._factored = factored
         self._slices = slices
         self._gather = gather
@@ -45,11 +52,11 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         self.arrays: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, torch.Tensor] = {}
         self._margin = (architecture.side - dataset.side) // 2
-        self._placed = architecture.placed
         self._first = architecture.placed[0]
-        self._made = [self._modules_of(placed) for placed in architecture.placed]
-        self._made[0].insert(0, _Pixels(dataset))
-        self.layers = nn.Sequential(*chain.from_iterable(self._made))
+        pads_itself = isinstance(self._first.layer, layers.Convolution)
+        self._pixels = _Pixels(dataset, 0 if pads_itself else self._margin)
+        self._made: dict[PlacedLayer, list[nn.Module]] = {}
+        self.layers = self.part(architecture.placed, first=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits."""
@@ -66,26 +73,30 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
         given = {paths[id(self.arrays[name])]: value for name, value in arrays.items()}
         return functional_call(self, given, (images,))
 
-    def part(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
-        """Some of the model's layers by themselves: the same modules. No layers make a module that changes nothing."""
-        made = (
-            modules
-            for placed, modules in zip(self._placed, self._made, strict=True)
-            if any(placed is one for one in placed_layers)
-        )
-        return nn.Sequential(*chain.from_iterable(made))
+    def part(self, placed_layers: Sequence[PlacedLayer], *, first: bool) -> nn.Sequential:
+        """Some of the model's layers by themselves, or of some branches of theirs: the same modules.
+
+        The `first` ones take images. No layers make a module that changes nothing.
+        """
+        made = chain.from_iterable(map(self._modules_of, placed_layers))
+        return nn.Sequential(*([self._pixels] if first else []), *made)
 
     def _sequence(self, placed_layers: Sequence[PlacedLayer]) -> nn.Sequential:
-        return nn.Sequential(*chain.from_iterable(self._modules_of(placed) for placed in placed_layers))
+        return self.part(placed_layers, first=False)
 
     def _modules_of(self, placed: PlacedLayer) -> list[nn.Module]:
-        """The layer's module, after those that it needs before it."""
-        modules: list[nn.Module] = []
-        if placed is self._first and self._margin and not isinstance(placed.layer, layers.Convolution):
-            modules.append(nn.ZeroPad2d(self._margin))
-        if isinstance(placed.layer, layers.Dense) and len(placed.before) > 1:
-            modules.append(nn.Flatten())
-        return [*modules, self._module(placed)]
+        """The layer's module, behind one that it needs before it; always the same ones."""
+        if placed not in self._made:
+            flattens = isinstance(placed.layer, layers.Dense) and len(placed.before) > 1
+            self._made[placed] = [*([nn.Flatten()] if flattens else []), self._placed(placed)]
+        return self._made[placed]
+
+    def _placed(self, placed: PlacedLayer) -> nn.Module:
+        """The layer's module, in memory as far as this worker computes it."""
+        own = placed.layer.arrays(placed.name, placed.before)
+        held = all(array.name in self._held for array in own)
+        with contextlib.nullcontext() if held else torch.device("meta"):
+            return self._module(placed)
 
     def _named(self, module: nn.Module, placed: PlacedLayer) -> nn.Module:
         """The module, its arrays entered under their names; a module's own order is weight, bias."""
@@ -144,18 +155,21 @@ class Network(nn.Module):  # type: ignore[misc]  # torch has types only where it
 class _Pixels(nn.Module):  # type: ignore[misc]
     """From uint8 images to (batch, channels, side, side) float32."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, margin: int) -> None:
+        """`margin` is how much wider the images are to be on every side, of zeros, in pixels."""
         super().__init__()
         self._grey = dataset.train.images.ndim == 3
         self._factor = dataset.factor
         self._scale = 1.0 / dataset.deviation
+        self._margin = margin
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self._grey:
             images = images.unsqueeze(1)
         if self._factor > 1:
             images = images.repeat_interleave(self._factor, 2).repeat_interleave(self._factor, 3)
-        return images.to(torch.float32) * self._scale
+        images = images.to(torch.float32) * self._scale
+        return functional.pad(images, (self._margin,) * 4) if self._margin else images
 
 
 class Linear(nn.Linear):  # type: ignore[misc]
@@ -167,7 +181,7 @@ class Linear(nn.Linear):  # type: ignore[misc]
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """The same as without."""
         bias = None if self.bias is None else self.bias.detach()
-        score = nn.functional.linear(value, self.weight.detach(), bias)
+        score = functional.linear(value, self.weight.detach(), bias)
         if not torch.is_grad_enabled():
             return score
         self.inputs = value.detach()

@@ -1,4 +1,4 @@
-"""A training step of a split model on PyTorch: part by part, with the workers' exchanges between them."""
+"""A training step on PyTorch where workers share layers: part by part, with their exchanges between them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ class Parts:
         """Forward and backward of every part.
 
         Args:
-            batch: as the model has it.
+            batch: as the model has it; the images are those of the first part.
             store: is told of every part, and exchanges between them.
 
         Returns:
             (two,) float32: loss and count of right answers, no unit.
         """
         flow, labels = batch
+        if self._plan.walked:
+            labels = labels[self._plan.walked]
         for number, piece in enumerate(self._pieces):
             store.before_part(number)
             if number in self._crossings:
@@ -55,11 +57,12 @@ class Parts:
         return flow
 
     def _piece(self, network: Network, number: int) -> Piece:
-        """Before an exchange its output is made flat, an image a row."""
-        layers = network.part(self._plan.parts[number].layers)
-        if number + 1 in self._crossings:
-            layers.append(nn.Flatten())
-        return Piece(layers, last=number + 1 == len(self._plan.parts))
+        """What is exchanged is flat, an image a row."""
+        layers = self._plan.parts[number].layers
+        unfolded = [nn.Unflatten(1, layers[0].before)] if number in self._crossings and layers else []
+        flattened = [nn.Flatten()] if number + 1 in self._crossings else []
+        own = network.part(layers, first=not number)
+        return Piece(nn.Sequential(*unfolded, own, *flattened), last=number + 1 == len(self._plan.parts))
 
     def _forth(self, number: int, made: torch.Tensor, images: int, store: KVStore) -> torch.Tensor:
         taken = np.empty(self._plan.forms(number, images)[1], np.float32)

@@ -1,0 +1,57 @@
+"""Every model on both engines: the same losses from the same first values."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import training_job
+from training import models
+from training.models.catalogue import MODELS
+from training.yaml_file import read_mapping
+
+JOB = Path(__file__).with_name("engine_job.py")
+ENTRIES = read_mapping(MODELS)
+STEPS = 20
+IMAGES = 4
+QUICK = ("lenet5", "resnet20", "edge_cnn")
+"""The others take longer to build than these to train."""
+
+
+def without_dropout(value: Any) -> Any:
+    """A part of an entry in which nothing is dropped: each engine draws by itself."""
+    if isinstance(value, dict):
+        return {key: 0 if key == "dropout" else without_dropout(part) for key, part in value.items()}
+    return [without_dropout(part) for part in value] if isinstance(value, list) else value
+
+
+def losses(directory: Path, engine: str, model: str) -> np.ndarray[Any, Any]:
+    """Each step's mean over its images."""
+    grey = models.load(model, 10).channels == 1
+    job = {
+        "engine": engine, "entry": without_dropout(ENTRIES[model]), "dataset": "digits" if grey else "patches",
+        "steps": STEPS, "seed": 3, "rate": 0.01, "sizes": [IMAGES], "out": str(directory / "out.npz"),
+    }  # fmt: skip
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
+    done = subprocess.run(
+        [training_job.python_of(engine), str(JOB), json.dumps(job)], env={**own, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    with np.load(directory / "out.npz") as found:
+        return np.asarray(found["losses"][:, 0] / IMAGES)
+
+
+@pytest.mark.mxnet
+@pytest.mark.parametrize(
+    "model", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in ENTRIES]
+)
+def test_twenty_steps_of_every_model_are_pytorchs(tmp_path: Path, model: str) -> None:
+    expected, found = (losses(tmp_path, engine, model) for engine in ("torch", "mxnet"))
+    assert expected[-1] != expected[0]
+    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0)
