@@ -1,9 +1,9 @@
 """Train a small model for some steps as one worker, and write what became of it. Run by a test.
 
 Takes a JSON object: engine, entry (of models.yaml), steps, seed, buckets, by_parts, accumulate, rate, kvstore and its options,
-dataset (an embedded one; else noise of 8x8), sizes (the images of each of several workers; the store then says how arrays lie in
-memory), and out, the .npz to write: beside the values, losses, scores, buffers (flat), and the bytes sent in all steps, and in
-all (sent).
+dataset (an embedded one; else noise of 8x8), sizes (the images of each of several workers; the store then says how arrays lie
+in memory), and out, the .npz to write: beside the values, losses, scores, buffers (flat), and the bytes sent in all steps, and
+in all (sent).
 """
 
 import json

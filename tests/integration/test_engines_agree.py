@@ -18,7 +18,8 @@ from training.yaml_file import read_mapping
 JOB = Path(__file__).with_name("engine_job.py")
 ENTRIES = read_mapping(MODELS)
 STEPS = 20
-IMAGES = 4
+RATE = 1e-3
+IMAGES = 8
 QUICK = ("lenet5", "resnet20", "edge_cnn")
 """The others take longer to build than these to train."""
 
@@ -35,7 +36,7 @@ def losses(directory: Path, engine: str, model: str) -> np.ndarray[Any, Any]:
     grey = models.load(model, 10).channels == 1
     job = {
         "engine": engine, "entry": without_dropout(ENTRIES[model]), "dataset": "digits" if grey else "patches",
-        "steps": STEPS, "seed": 3, "rate": 0.01, "sizes": [IMAGES], "out": str(directory / "out.npz"),
+        "steps": STEPS, "seed": 3, "rate": RATE, "sizes": [IMAGES], "out": str(directory / "out.npz"),
     }  # fmt: skip
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
     done = subprocess.run(
