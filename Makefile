@@ -70,18 +70,18 @@ image-packages:
 
 # The kernel runs the image's own programs through QEMU once it is told how; only root can tell it.
 .PHONY: binfmt
-binfmt: image-packages
-	@if [[ $$(id -u) == 0 && ! -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]]; then \
+binfmt: setup image-packages
+	@if [[ ! -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]]; then \
 	  echo "telling the kernel to run arm64 programs through QEMU"; \
-	  mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc || true; \
-	  update-binfmts --enable qemu-aarch64 || true; \
+	  if [[ $$(id -u) == 0 ]]; then run=(); else run=(sudo); fi; \
+	  "$${run[@]}" $(BIN)/python -m harness.images allow-arm64 <<< '{}' >/dev/null || true; \
 	fi
 
 .PHONY: virtual
 virtual: setup virtual-packages ## Install what virtual clusters need
 
 .PHONY: image
-image: setup binfmt ## Install what making and proving SD card images needs
+image: binfmt ## Install what making and proving SD card images needs
 
 .PHONY: test
 test: runtime virtual-packages binfmt $(VENV)/.with-test ## Run the test suite but for emulated boards and long walks (as root: the virtual cluster too)

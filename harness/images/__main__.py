@@ -13,9 +13,11 @@ from typing import Any
 from harness.errors import BadInputError, HarnessError
 from harness.images import steps
 from harness.images.base.assemble import populate
+from harness.images.base.binfmt import require_foreign_binaries
 from harness.images.emulation.arm64 import enter
 
 STEPS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]] = {
+    "allow-arm64": lambda _: require_foreign_binaries(),
     "check-nodes": steps.check_nodes,
     "base-debian": steps.base_debian,
     "base-rpios": steps.base_rpios,

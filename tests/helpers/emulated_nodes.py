@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.images.base import debian
+from harness.images.base import binfmt, debian
 from harness.images.host import run
 from harness.paths import REPOSITORY, cache_directory
 from harness.system.commands import find
@@ -31,7 +31,7 @@ SERVER = (
     "-o StrictModes=no -o UsePAM=no -o UseDNS=no -o MaxStartups=100:30:200 -o Subsystem='sftp internal-sftp' "
     "-o 'SetEnv={processor}'"
 )
-PROCESSOR = "QEMU_CPU={QEMU_CPU}".format(**debian.EMULATED_PROCESSOR)
+PROCESSOR = "QEMU_CPU={QEMU_CPU}".format(**binfmt.EMULATED_PROCESSOR)
 
 
 def obstacle() -> str:
@@ -40,7 +40,7 @@ def obstacle() -> str:
         return "containers need root"
     if missing := [tool for tool in TOOLS if find(tool) is None]:
         return f"not installed: {', '.join(missing)}"
-    return "" if debian.runs_foreign_binaries() else "binfmt_misc does not run arm64 programs here"
+    return "" if binfmt.runs_foreign_binaries() else "binfmt_misc does not run arm64 programs here"
 
 
 @dataclass(frozen=True)

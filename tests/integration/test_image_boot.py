@@ -13,7 +13,7 @@ import pytest
 import training_job
 
 from harness.images import card, host
-from harness.images.base import debian
+from harness.images.base.binfmt import runs_foreign_binaries
 from harness.system.commands import find
 
 LIMIT_SECONDS = 3600
@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(LIMIT_SECONDS),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
-    pytest.mark.skipif(not debian.runs_foreign_binaries(), reason="binfmt_misc does not run arm64 programs here"),
+    pytest.mark.skipif(not runs_foreign_binaries(), reason="binfmt_misc does not run arm64 programs here"),
 ]
 HOSTS = """
 nodes:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.errors import BadInputError
+from harness.images.base.binfmt import EMULATED_PROCESSOR, require_foreign_binaries
 from harness.images.host import lock, require_space, run
 from harness.images.nodes.first_boot import SSHD_CONFIG, SSHD_DROP_IN
 from harness.system.files import whole
@@ -22,10 +22,6 @@ BOOT_LABEL = "HARNESSBOOT"
 ROOT_LABEL = "harness-root"
 BUILD_LIMIT_SECONDS = 3600
 BUILD_SPACE_BYTES = 4 << 30
-BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
-# User-mode QEMU then has a Pi 3's processor. By itself it has every extension of the architecture: what runs there might
-# not run on a Pi, and programs of Debian 13 sign their return addresses, which QEMU computes slowly.
-EMULATED_PROCESSOR = {"QEMU_CPU": "cortex-a53"}
 
 ARCHITECTURE = "arm64"
 SUITE = "bookworm"
@@ -107,21 +103,6 @@ class DebianBase:
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def runs_foreign_binaries() -> bool:
-    """Whether the kernel runs arm64 programs, through an interpreter that also works in other root file systems."""
-    return BINFMT.is_file() and "enabled" in BINFMT.read_text(encoding="utf-8")
-
-
-def require_foreign_binaries() -> None:
-    """Raise BadInputError when the kernel cannot run arm64 programs; registering them needs root once."""
-    if not runs_foreign_binaries():
-        raise BadInputError(
-            "this machine does not run arm64 programs: binfmt_misc has no qemu-aarch64",
-            "as root: apt-get install qemu-user-static binfmt-support; mount -t binfmt_misc binfmt_misc "
-            "/proc/sys/fs/binfmt_misc (where it is not mounted); update-binfmts --enable qemu-aarch64",
-        )
-
-
 def build_root(base: DebianBase, cache: Path) -> tuple[Path, bool, float]:
     """Make the root file system's archive, or find it in `cache`: (path, made now, seconds)."""
     begin = time.monotonic()
@@ -129,7 +110,7 @@ def build_root(base: DebianBase, cache: Path) -> tuple[Path, bool, float]:
     with lock(archive):
         if archive.is_file():
             return archive, False, time.monotonic() - begin
-        require("mmdebstrap", "arch-test", "qemu-aarch64-static")
+        require("mmdebstrap", "arch-test")
         require_foreign_binaries()
         require_space(cache, BUILD_SPACE_BYTES, "building the root file system")
         with whole(archive) as temporary:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInputError, ImageError
-from harness.images.base.debian import EMULATED_PROCESSOR, require_foreign_binaries
+from harness.images.base.binfmt import EMULATED_PROCESSOR, require_foreign_binaries
 from harness.images.card import open_card
 from harness.images.host import MAKE_IMAGES, require_space, run
 from harness.system.packages import require
@@ -32,7 +32,7 @@ def run_inside(
 
     `binds` are directories of the controller by the path under which the commands see them.
     """
-    require("debugfs", "unshare", "qemu-aarch64-static")
+    require("debugfs", "unshare")
     require_foreign_binaries()
     if not image.is_file():
         raise BadInputError(f"{image}: no such image", MAKE_IMAGES)
