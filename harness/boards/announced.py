@@ -27,6 +27,8 @@ LISTEN_SECONDS = 3.0
 ANSWER_SECONDS = 3.0
 REQUIREMENT = "zeroconf>=0.132"
 """As in pyproject.toml; a test compares them."""
+_PTR, _IN = 12, 1  # RFC 1035: the type of a record that names whose an address is, and its class
+_TIMES = 2  # a datagram may be lost, on Wi-Fi above all
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,10 @@ class Announced:
 
 
 def announced_boards(network: str, hosts: Sequence[str] = ()) -> list[Announced]:
-    """Who announces one of SERVICES in a network, or answers to USUAL_HOST or a name in `hosts`; each address once.
+    """Who announces one of SERVICES in a network, or answers to an address in it, USUAL_HOST or a name in `hosts`; each once.
 
+    Raspberry Pi OS announces no service, but its avahi-daemon says whose an address is: a few datagrams ask for all of a
+    network of at most MOST_ADDRESSES.
     The questions go out on the interface that is in the network, and on no other. It takes no longer than LISTEN_SECONDS and
     ANSWER_SECONDS together. Raises BadInputError where this machine is not in the network, or the part is not installed.
     """
@@ -57,16 +61,19 @@ def announced_boards(network: str, hosts: Sequence[str] = ()) -> list[Announced]
         )
     try:
         with closing(zeroconf.Zeroconf(interfaces=[own], ip_version=zeroconf.IPVersion.V4Only)) as asked:
-            heard = list(_heard(zeroconf, asked, [USUAL_HOST, *hosts]))
+            heard = list(_heard(zeroconf, asked, wanted, [USUAL_HOST, *hosts]))
     except (OSError, zeroconf.Error) as error:
         raise BadInputError(f"multicast DNS cannot be asked on {own}: {error}", "leave --mdns out") from None
     found = {address: host for host, address in heard if is_ipv4(address) and ipaddress.IPv4Address(address) in wanted}
     return [Announced(found[each], each) for each in sorted(found, key=ipaddress.IPv4Address)]
 
 
-def _heard(zeroconf: Any, asked: Any, hosts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Host names without the last dot, and their addresses: of services first, then those that were asked for by name."""
+def _heard(
+    zeroconf: Any, asked: Any, network: ipaddress.IPv4Network, hosts: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Host names without the last dot, and their addresses: by address first, then of services, then those asked for by name."""
     services: dict[tuple[str, str], None] = {}
+    whose = _reverse_names(network)
 
     def hear(service_type: str, name: str, **_: Any) -> None:
         if len(services) < MOST_ADDRESSES:
@@ -77,12 +84,23 @@ def _heard(zeroconf: Any, asked: Any, hosts: Sequence[str]) -> Iterator[tuple[st
         resolver.request(asked, 1000 * LISTEN_SECONDS)
         return [str(each) for each in resolver.parsed_addresses()]
 
+    def ask_whose() -> None:
+        for _ in range(_TIMES if whose else 0):
+            questions = zeroconf.DNSOutgoing(0)
+            for name in whose:
+                questions.add_question(zeroconf.DNSQuestion(name, _PTR, _IN))
+            asked.send(questions)
+            time.sleep(LISTEN_SECONDS / (_TIMES + 1))
+
     browser = zeroconf.ServiceBrowser(asked, list(SERVICES), handlers=[hear])
     ends = time.monotonic() + LISTEN_SECONDS
-    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
+    with ThreadPoolExecutor(len(hosts) + 1) as pool:
+        pool.submit(ask_whose)
         by_name = list(zip(hosts, pool.map(addresses, hosts), strict=True))
     time.sleep(max(ends - time.monotonic(), 0.0))
     browser.cancel()
+    for name, address in whose.items():
+        yield from ((each.alias.removesuffix("."), address) for each in asked.cache.get_all_by_details(name, _PTR, _IN))
     ends = time.monotonic() + ANSWER_SECONDS
     for service, name in list(services):
         info = None
@@ -91,3 +109,10 @@ def _heard(zeroconf: Any, asked: Any, hosts: Sequence[str]) -> Iterator[tuple[st
         if info is not None and info.server:
             yield from ((info.server.removesuffix("."), str(each)) for each in info.parsed_addresses())
     yield from ((host, each) for host, found in by_name for each in found)
+
+
+def _reverse_names(network: ipaddress.IPv4Network) -> dict[str, str]:
+    """By the name under which DNS knows it (RFC 1035, 3.5), each address of a network; none of one that is too large."""
+    if network.num_addresses > MOST_ADDRESSES:
+        return {}
+    return {f"{each.reverse_pointer}.": str(each) for each in network.hosts()}

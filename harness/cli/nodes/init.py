@@ -37,7 +37,7 @@ def init(
     mdns: Annotated[
         bool,
         typer.Option(
-            "--mdns", help="There, ask by multicast DNS who announces itself, instead of trying every address."
+            "--mdns", help="There, ask by multicast DNS whose the addresses are, instead of trying every one."
         ),
     ] = False,
     user: Annotated[
@@ -107,7 +107,7 @@ def _boards(said: list[str], network: str | None, port: int, *, mdns: bool, asks
     boards = read_boards(said)
     if not boards:
         raise BadInputError(
-            f"no board{' announces itself and' if mdns else ''} answers SSH on port {port} in {network}"
+            f"no board{' answers to multicast DNS and' if mdns else ''} answers SSH on port {port} in {network}"
             if network
             else "no board was named",
             "name the boards with --node pi01=192.168.10.11,pi02=192.168.10.12, or a network with --find 192.168.10.0/24",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
 
@@ -48,6 +49,44 @@ def test_who_announces_itself_in_the_network_is_heard_and_nobody_else() -> None:
     assert announced_boards("127.0.0.0/8") == usual
     named = announced_boards("127.0.0.0/8", ["printer.local", "nobody.local"])
     assert named == [*usual[:2], Announced("printer.local", "127.0.19.3"), usual[2]]
+
+
+@pytest.fixture
+def _silent_board() -> Iterator[None]:
+    """Announces nothing, and says whose address 127.0.0.9 is once it has been asked for the second time."""
+    group = ("224.0.0.251", 5353)
+    asked = 0
+
+    def answer(heard: bytes) -> None:
+        nonlocal asked
+        for question in zeroconf.DNSIncoming(heard).questions:
+            if question.name == "9.0.0.127.in-addr.arpa." and (asked := asked + 1) > 1:
+                said = zeroconf.DNSOutgoing(0x8400)
+                said.add_answer_at_time(zeroconf.DNSPointer(question.name, 12, 1, 120, "kitchen.local."), 0)
+                for packet in said.packets():
+                    board.sendto(packet, group)
+
+    def serve() -> None:
+        while heard := board.recv(9000):
+            answer(heard)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as board:
+        own = socket.inet_aton("127.0.0.1")
+        board.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        board.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        board.bind(group)
+        board.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group[0]) + own)
+        board.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield
+        board.sendto(b"", group)
+        serving.join()
+
+
+@pytest.mark.usefixtures("_silent_board")
+def test_a_board_that_announces_nothing_is_asked_by_its_address() -> None:
+    assert announced_boards("127.0.0.0/24") == [Announced("kitchen.local", "127.0.0.9")]
 
 
 def test_a_network_that_this_machine_is_not_in_is_not_asked() -> None:
