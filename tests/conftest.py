@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from odd_values import examples
 from playbooks import DaskProvisioned, Played, ProvisionedCluster, play
 
 from harness.errors import HarnessError
@@ -23,7 +24,7 @@ NODES = 3
 SUBNET = "10.79.0.0/24"
 
 # A slow or a busy machine is no fault of the code.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=examples(100))
 settings.load_profile("any machine")
 
 _WRONG_SKIPS = pytest.StashKey[str]()

@@ -13,8 +13,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("HARNESS_PROPERTY_EXAMPLES", "40"))
-"""Of each property."""
+
+def examples(usual: int) -> int:
+    """How many examples of a property are tried: the usual number, unless HARNESS_PROPERTY_EXAMPLES says another for all."""
+    return int(os.environ.get("HARNESS_PROPERTY_EXAMPLES", usual))
+
+
+EXAMPLES = examples(40)
+"""Of a property that takes milliseconds an example."""
 
 _NUMBERS: list[Any] = [
     0,

@@ -30,7 +30,7 @@ def run(directory: Path, *options: str, **environment: str) -> str:
     tests = REPOSITORY / "tests"
     (directory / "conftest.py").write_text((tests / "conftest.py").read_text(encoding="utf-8"))
     (directory / "test_small.py").write_text(SUITE)
-    path = os.pathsep.join(map(str, [directory, tests, tests / "integration", REPOSITORY]))
+    path = os.pathsep.join(map(str, [directory, tests, tests / "helpers", tests / "integration", REPOSITORY]))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HARNESS_", "PYTEST_"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *options, str(directory)],

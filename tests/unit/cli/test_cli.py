@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forked_harness import harness
 
 from harness.paths import EXPERIMENTS
 
@@ -37,14 +37,6 @@ def write_inventory(directory: Path, second: str = "127.0.0.2") -> Path:
     return path
 
 
-def harness(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("HARNESS_")}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**kept, "COLUMNS": "200", **environment}
-    )
-
-
 def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
@@ -55,7 +47,10 @@ QUICKSTART = EXPERIMENTS / "quickstart.yaml"
 
 
 def test_version_and_help() -> None:
-    assert harness("--version").stdout.strip()
+    command = [sys.executable, "-m", "harness", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip()
+    assert done.stdout == harness("--version").stdout
     helped = harness("sweep", "--help")
     assert helped.returncode == 0
     assert "--resume" in helped.stdout

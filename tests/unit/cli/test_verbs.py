@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forked_harness import harness
 from typer.testing import CliRunner
 
 from harness.cli.app import app
@@ -43,15 +43,6 @@ nodes:
 def invoked(*arguments: str | Path) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, [str(word) for word in arguments])
     return done.exit_code, done.stdout, done.stderr
-
-
-def harness(*arguments: str | Path, cwd: Path, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HARNESS_", "ANSIBLE_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=cwd, env={**kept, "COLUMNS": "200", **environment},
-        input=typed, start_new_session=True,
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from launch_parts import NODES, exit_state, placement
+from odd_values import examples
 from rich.console import Console
 
 from harness.check.answers import read_probe, read_reached
@@ -74,7 +75,7 @@ EVENTS = st.builds(
     st.dictionaries(st.sampled_from(EVENT_KEYS), st.integers(0, 3) | ANY, max_size=8),
 )
 LINES = st.one_of(EVENTS.map(lambda event: json.dumps(event).encode()), st.binary(max_size=60))
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 NUMBERS = itertools.count()
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_runs import MANIFEST, run_being_written
+from odd_values import EXAMPLES
 from report_runs import trial, write_run
 
 from harness.contract.json_line import Json
@@ -286,7 +287,7 @@ ANY = (
 CELLS = st.text(max_size=8) | st.sampled_from(["nan", "1e400", "-inf", "1e15", "-3", "0", "5", "2031-01-01T00:00:00Z"])
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     manifest=st.dictionaries(
         st.sampled_from(["trials", "experiment", "programs", "cluster", "placement", "started_at"]),

@@ -107,7 +107,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(record=JSON)
 def test_whatever_a_record_says_is_refused_or_taken(tmp_path: Path, record: object) -> None:
     paths = RunPaths(tmp_path)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_values import examples
 
 from harness.errors import BadInputError
 from harness.launch.checkpoints import Checkpoint, Saved
@@ -131,7 +132,7 @@ def test_a_file_cut_anywhere_is_made_whole_by_a_resumed_run(name: str, whole: Ru
     assert contents(whole) == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(cuts=st.fixed_dictionaries({name: st.floats(0, 1) for name in FILES}))
 def test_files_cut_anywhere_all_at_once_are_made_whole(whole: RunPaths, cuts: dict[str, float]) -> None:
     with tempfile.TemporaryDirectory() as scratch:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_values import examples
 from training import sharding
 from training.errors import ProgramError
 from training.options.description import described
@@ -23,7 +24,7 @@ def parts(kind: str, sizes: tuple[int, ...] = (16,) * 5, seed: int = 0, **option
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.sampled_from([FIXED, BY_LABEL, DIRICHLET]), SIZES, st.integers(0, 5))
 def test_parts_are_as_large_as_the_batches_and_share_no_image(kind: str, sizes: tuple[int, ...], seed: int) -> None:
     found = parts(kind, sizes, seed)
