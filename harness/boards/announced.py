@@ -71,7 +71,7 @@ def announced_boards(network: str, hosts: Sequence[str] = ()) -> list[Announced]
 def _heard(
     zeroconf: Any, asked: Any, network: ipaddress.IPv4Network, hosts: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """Host names without the last dot, and their addresses: by address first, then of services, then those asked for by name."""
+    """Host names without the last dot, and their addresses: by address first, then of services, then those asked for."""
     services: dict[tuple[str, str], None] = {}
     whose = _reverse_names(network)
 

@@ -29,7 +29,7 @@ from .schedule import GPIPE, ONE_FORWARD_ONE_BACKWARD
 from .store import PipelineKVStore
 
 _SCHEDULES = {GPIPE: pipelining.ScheduleGPipe, ONE_FORWARD_ONE_BACKWARD: pipelining.Schedule1F1B}
-_OLDEST = "2.13"
+_OLDEST = (2, 13)
 """What was tried: PyTorch calls the interface alpha, and older ones waited for each other over gloo (pytorch #132644)."""
 
 
@@ -38,10 +38,11 @@ class PyTorchPipelineKVStore(PipelineKVStore):
 
     def __init__(self, plan: Plan, own: Mapping[str, Any]) -> None:
         """As without it."""
-        if torch.__version__ < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        if tuple(map(int, torch.__version__.split(".")[:2])) < _OLDEST:
             raise ProgramError(
-                f"PyTorch {torch.__version__} has pipelines of another kind than {_OLDEST}",
-                f"install PyTorch {_OLDEST} on the nodes, or leave --pipeline-implementation out",
+                f"PyTorch {torch.__version__} has pipelines of another kind than {oldest}",
+                f"install PyTorch {oldest} on the nodes, or leave --pipeline-implementation out",
             )
         super().__init__(plan, own)
         seat = Seat.from_environment()
