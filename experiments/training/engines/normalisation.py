@@ -128,4 +128,5 @@ def _column(values: npt.NDArray[np.floating]) -> Floats:
 
 def _sums(values: Floats) -> Doubles:
     """By channel: pairwise within an image, in double precision over images."""
-    return values.sum(axis=2).sum(axis=0, dtype=np.float64)
+    found: Doubles = values.sum(axis=2).sum(axis=0, dtype=np.float64)
+    return found

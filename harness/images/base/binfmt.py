@@ -48,7 +48,8 @@ def _register() -> None:
     """Tell the kernel what FORMAT says (binfmt.d(5)). Raises ImageError or OSError where it cannot be told."""
     formats = [line for line in FORMAT.read_text(encoding="ascii").splitlines() if line.startswith(":")]
     if not (KERNEL / "register").exists():
-        mount = ["mount", "-t", "binfmt_misc", "binfmt_misc", KERNEL]
-        commands.run(mount, limit_seconds=_MOUNT_SECONDS, error=ImageError)
+        commands.run(
+            ["mount", "-t", "binfmt_misc", "binfmt_misc", KERNEL], limit_seconds=_MOUNT_SECONDS, error=ImageError
+        )
     for line in formats:
         (KERNEL / "register").write_text(line, encoding="ascii")

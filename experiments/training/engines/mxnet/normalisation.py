@@ -75,7 +75,8 @@ class _Operator(mx.operator.CustomOp):  # type: ignore[misc]  # MXNet has no typ
         values, scale, *_ = map(_seen, in_data)
         of_values = np.empty_like(values)
         of_arrays = self._layer.backward(values, scale, _seen(out_grad[0]), of_values)
-        for how, array, gradient in zip(req, in_grad, (of_values, *of_arrays, 0), strict=True):
+        gradients: tuple[Floats, ...] = (of_values, *of_arrays, np.zeros(1, np.float32))
+        for how, array, gradient in zip(req, in_grad, gradients, strict=True):
             if how == "add":
                 _seen(array)[:] += gradient
             elif how != "null":
@@ -92,7 +93,7 @@ class _Properties(mx.operator.CustomOpProp):  # type: ignore[misc]
         return ["data", "scale", "shift", "turn"]
 
     def list_outputs(self) -> list[str]:
-        return ["output", "turn"]
+        return ["normalised", "turn"]
 
     def list_auxiliary_states(self) -> list[str]:
         return ["mean", "variance"]
