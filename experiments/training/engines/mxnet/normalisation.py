@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mxnet as mx
 import numpy as np
+import numpy.typing as npt
 
 from ..base import Array, Floats
 from ..normalisation import SharedNormalisation
@@ -75,7 +77,7 @@ class _Operator(mx.operator.CustomOp):  # type: ignore[misc]  # MXNet has no typ
         values, scale, *_ = map(_seen, in_data)
         of_values = np.empty_like(values)
         of_arrays = self._layer.backward(values, scale, _seen(out_grad[0]), of_values)
-        gradients: tuple[Floats, ...] = (of_values, *of_arrays, np.zeros(1, np.float32))
+        gradients: Sequence[npt.NDArray[Any]] = (of_values, *of_arrays, np.zeros(1, np.float32))
         for how, array, gradient in zip(req, in_grad, gradients, strict=True):
             if how == "add":
                 _seen(array)[:] += gradient
