@@ -91,7 +91,7 @@ def test_resnet20_makes_the_step_of_one_process(tmp_path: Path, engine: str) -> 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--model=lenet5"], "lenet5 has no batch normalisation"),
+        (["--model=lenet5", "--dataset=digits"], "lenet5 has no batch normalisation"),
         (["--kvstore=none"], "--batch-statistics means nothing with --kvstore none"),
         (["--accumulate=2"], "--batch-statistics means nothing with --accumulate 2"),
         (["--rule=average", "--meet-every=2"], "workers that do not meet in every step have no batch together"),

@@ -49,7 +49,13 @@ def differences(name: str, side: int) -> list[float]:
         copies = {name: value.copy() for name, value in arrays.items()}
         given = {**copies, IMAGES: mx.nd.array(pixels, dtype="uint8")}
         auxiliary = {name: copies[name] for name in symbol.list_auxiliary_states()}
-        executor = symbol.bind(mx.cpu(), {name: given[name] for name in symbol.list_arguments()}, aux_states=auxiliary)
+        forms = symbol.infer_shape(**{IMAGES: pixels.shape})[0]
+        named = dict(zip(symbol.list_arguments(), forms, strict=True))  # some are of ours alone
+        executor = symbol.bind(
+            mx.cpu(),
+            {name: given[name] if name in given else mx.nd.zeros(form) for name, form in named.items()},
+            aux_states=auxiliary,
+        )
         ours = executor.forward(is_train=training and not drops(model))[0].asnumpy()
         with autograd.train_mode() if training and not drops(model) else autograd.predict_mode():
             theirs = net(images).asnumpy()

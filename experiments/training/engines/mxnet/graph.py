@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Mapping
 
 import mxnet as mx
@@ -10,6 +11,10 @@ from ..base import Array
 
 IMAGES, LABEL = DATA = ("images", "label")
 """Names of the variables that are fed."""
+
+
+_FORM = "__shape__"
+"""MXNet's name for the attribute."""
 
 
 def error_of(layer: str) -> str:
@@ -116,8 +121,8 @@ class Part:
         self._input_gradient = None if first else mx.nd.zeros(images.shape)
         forms = {name: (len(labels), units) for name, units in self._factored.items()}
         self.errors = {name: mx.nd.zeros(form) for name, form in forms.items()}
-        zeros = {error_of(name): mx.nd.zeros(form) for name, form in forms.items()}
-        errors = {error_of(name): array for name, array in self.errors.items()}
+        zeros = {error_of(name): mx.nd.zeros(form) for name, form in forms.items()} | self._untrained()
+        errors = {error_of(name): array for name, array in self.errors.items()} | self._untrained()
         arrays = {**self._values, **zeros, IMAGES: self._images, LABEL: self._label}
         gradients = {**self._gradients, **errors, IMAGES: self._input_gradient}
         self._executor = self._symbol.bind(
@@ -128,6 +133,11 @@ class Part:
             {name: self._statistics[name] for name in self._symbol.list_auxiliary_states()},
         )
         self.inputs = dict(zip(self._factored, self._executor.outputs[1:], strict=True))
+
+    def _untrained(self) -> dict[str, Array]:
+        """Zeros in the form of the symbol's variables that are neither data nor trained: those that say their form."""
+        said = self._symbol.attr_dict().items()
+        return {name: mx.nd.zeros(literal_eval(own[_FORM])) for name, own in said if _FORM in own}
 
     def _request(self, name: str, gradient: Array) -> str:
         """What backward does with an array's gradient, in MXNet's words."""

@@ -207,8 +207,13 @@ class Translator:
         self, layer: layers.Normalisation, placed: PlacedLayer, symbol: Array, *, training: bool
     ) -> Array:
         mean, variance = (mx.sym.var(array.name) for array in placed.statistics())
-        of_one = [mx.sym.ones(placed.before[:1]), mx.sym.zeros(placed.before[:1])]
-        scale, shift = [mx.sym.var(array.name) for array in placed.arrays()] or of_one
+        scale, shift = [mx.sym.var(array.name) for array in placed.arrays()] or [
+            mx.sym.ones(placed.before[:1]),
+            # MXNet counts what came in backward, which it leaves out where nothing asks for a gradient.
+            mx.sym.var(f"{placed.name}_shift", shape=placed.before[:1])
+            if training and not self._gather
+            else mx.sym.zeros(placed.before[:1]),
+        ]
         if self._gather and training:
             arrays = {"data": symbol, "scale": scale, "shift": shift, "mean": mean, "variance": variance}
             layer_of_all = SharedNormalisation(layer, placed.before, self._gather, unbiased=False)
