@@ -13,8 +13,8 @@ from training.models.catalogue import ZOO
 
 JOB = Path(__file__).with_name("zoo_job.py")
 SIDES = {
-    "alexnet": 63, "mobilenet0_25": 32, "mobilenet_v2_0_25": 32, "resnet18_v1": 32, "resnet18_v2": 32,
-    "resnet50_v1": 32, "resnet50_v2": 32, "squeezenet1_0": 224, "squeezenet1_1": 224, "vgg11": 32, "vgg11_bn": 32,
+    "alexnet": 63, "densenet121": 224, "mobilenet0_25": 32, "mobilenet_v2_0_25": 32, "resnet18_v1": 32, "resnet18_v2": 96,
+    "resnet50_v1": 32, "resnet50_v2": 96, "squeezenet1_0": 224, "squeezenet1_1": 224, "vgg11": 32, "vgg11_bn": 32,
 }  # fmt: skip
 """Of images, as small as they can be where Gluon's net is the same: time."""
 TOKEN = {"HARNESS_TRIAL_TOKEN": "5e" * 16}

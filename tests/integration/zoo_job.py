@@ -51,10 +51,14 @@ def differences(name: str, side: int) -> list[float]:
         auxiliary = {name: copies[name] for name in symbol.list_auxiliary_states()}
         forms = symbol.infer_shape(**{IMAGES: pixels.shape})[0]
         named = dict(zip(symbol.list_arguments(), forms, strict=True))  # some are of ours alone
+        # Where no gradient is asked for, MXNet normalises by what is kept, training or not.
+        gradients = {name: mx.nd.zeros(form) for name, form in named.items() if name != IMAGES and training}
         executor = symbol.bind(
             mx.cpu(),
             {name: given[name] if name in given else mx.nd.zeros(form) for name, form in named.items()},
-            aux_states=auxiliary,
+            gradients,
+            {name: "write" if name in gradients else "null" for name in named},
+            auxiliary,
         )
         ours = executor.forward(is_train=training and not drops(model))[0].asnumpy()
         with autograd.train_mode() if training and not drops(model) else autograd.predict_mode():

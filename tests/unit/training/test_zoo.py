@@ -11,6 +11,7 @@ from training.yaml_file import read_mapping
 
 PARAMETERS = {
     "zoo:alexnet": 61_100_840,
+    "zoo:densenet121": 7_978_856,
     "zoo:mobilenet_v2_1_0": 3_504_872 - 1_000 + 1_088,
     "zoo:resnet18_v1": 11_689_512,
     "zoo:resnet50_v1": 25_557_032 + 18_880,
@@ -39,7 +40,7 @@ def test_images_that_are_too_small_are_refused_with_the_least_size() -> None:
         models.load("zoo:alexnet", 10, (8, 8, 3))
     assert "63x63 or larger" in refused.value.remedy
     assert models.load("zoo:alexnet", 10, (63, 63, 3)).side == 63
-    for name, side in (("resnet18_v1", 8), ("squeezenet1_1", 32), ("vgg11", 32)):
+    for name, side in (("resnet18_v1", 8), ("squeezenet1_1", 32), ("densenet121", 32), ("vgg11", 32)):
         assert models.load(f"zoo:{name}", 10, (side, side, 1)).side == side
 
 

@@ -27,8 +27,6 @@ _SIDE = 224
 """Of the images that the nets are meant for."""
 _SUMS = ("elemwise_add", "_plus", "broadcast_add")
 _JOINS = (*_SUMS, "Concat")
-_UNLIKE = ("densenet",)
-"""Beginnings of names whose layers give other scores than Gluon's nets while they train; it is not known why."""
 _WORTH_IT = 2
 """Layers that a sequence must save."""
 
@@ -41,7 +39,7 @@ def entries() -> dict[str, Json]:
     """Every net that layers of ours can be, by name."""
     found = {}
     for name, make in inspect.getmembers(vision, inspect.isfunction):
-        if name.startswith(("get_", *_UNLIKE)):
+        if name.startswith("get_"):
             continue
         try:
             layers = layers_of(make(classes=_CLASSES))
