@@ -147,6 +147,10 @@ def models(nodes: int) -> list[Sweep]:
         arguments = ("--nodes", sizes, "--repeats", str(repeats), *_variants(*variants), *settings(**values))
         return Sweep(name, STRATEGIES, arguments, (), memory=memory)
 
+    def accuracy(name: str, *variants: str) -> Sweep:
+        arguments = ("--repeats", "3", "--set", "model=squeezenet_32", *_variants(*variants))
+        return Sweep(name, EXPERIMENTS / "edge_cnn.yaml", arguments, (), timed=False)
+
     some = ",".join(str(size) for size in (4, nodes) if size <= nodes)
     return [
         # Sums of AlexNet do not fit 1 GiB.
@@ -159,11 +163,9 @@ def models(nodes: int) -> list[Sweep]:
             "lenet5", "4", 1, "sums", "factors", "pipeline", "none",
             model="lenet5", dataset="mnist", batch_size=64, epoch_steps=20,
         ),
-        # MobileNetV2 takes a hundred times as long: on boards, or overnight.
-        Sweep(
-            "edge_cnn", EXPERIMENTS / "edge_cnn.yaml", ("--repeats", "3", "--set", "model=squeezenet_32"),
-            ("accuracy_by_epoch",), timed=False,
-        ),
+        # MobileNetV2 takes about sixty times as long: on boards, or overnight.
+        accuracy("edge_cnn", "published", "scaled", "frugal"),
+        accuracy("edge_cnn_same_batch", "same_batch_4", "same_batch_11"),
     ]  # fmt: skip
 
 
