@@ -76,7 +76,7 @@ class Case:
 
 def _dataset(model: str) -> str:
     """Grey images for models of grey ones."""
-    return "digits" if model in ("lenet5", "lenet", "edge_cnn") else "patches"
+    return "digits" if model in ("lenet5", "lenet", "inception_small") else "patches"
 
 
 CASES = [
@@ -102,7 +102,7 @@ CASES = [
     Case("vgg11", 64, "pipeline of 2 stages, gpipe", (*PIPELINE, "--schedule=gpipe"), 4),
     Case("alexnet_towers", 8, "2 towers", TOWERS, 2),
     Case("alexnet_towers_32", 64, "2 towers", TOWERS, 4),
-    Case("edge_cnn", 64, "2 towers", TOWERS, 2, dataset="digits"),
+    Case("inception_small", 64, "2 towers", TOWERS, 2, dataset="digits"),
     Case("alexnet_32", 64, "rule average", ("--rule=average", "--meet-every=4"), 2),
     Case("alexnet_32", 64, "rule admm", ("--rule=admm", "--meet-every=4"), 2),
     Case("alexnet_32", 64, "dist_sync", ("--kvstore=dist_sync",), 2, 1),

@@ -138,7 +138,7 @@ def test_what_crosses_is_what_is_reckoned_with(entry: dict[str, Any], towers: in
 
 
 def program(
-    engine: str, workers: int, directory: Path, *options: str, model: str = "edge_cnn", **environment: str
+    engine: str, workers: int, directory: Path, *options: str, model: str = "inception_small", **environment: str
 ) -> list[list[training_job.Event]]:
     """Train on the embedded digits, 4 steps an epoch of 48 images; `weights.npz` is worker 0's."""
     shared = "--dataset=digits --limit=192 --learning-rate=0.02 --seed=5 --momentum=0.9 --kvstore=allreduce"
@@ -207,10 +207,10 @@ def test_the_two_halves_of_alexnet_train_on_two_workers(tmp_path: Path, engine: 
     ("asked", "workers", "remedy"),
     [
         ("--model=alexnet_32 --dataset=patches", "2", "use --strategy data"),
-        ("--model=edge_cnn --towers=5", "5", "--strategy data"),
-        ("--model=edge_cnn", "3", "use --towers 3"),
-        ("--model=edge_cnn --lars=0.01", "1", "leave --lars out"),
-        ("--model=edge_cnn --accumulate=2", "2", "--accumulate 1"),
+        ("--model=inception_small --towers=5", "5", "--strategy data"),
+        ("--model=inception_small", "3", "use --towers 3"),
+        ("--model=inception_small --lars=0.01", "1", "leave --lars out"),
+        ("--model=inception_small --accumulate=2", "2", "--accumulate 1"),
     ],
 )
 def test_a_worker_ends_at_once_where_branches_cannot_be_shared(
@@ -234,7 +234,7 @@ def test_a_sweep_over_local_nodes_and_one_that_is_refused_before_it(tmp_path: Pa
         return subprocess.run(
             [
                 sys.executable, "-m", "harness", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", "hosts.json", "-o",
-                "results", "-n", nodes, "--set", "kvstore=allreduce", "--set", "strategy=towers", "--set", "model=edge_cnn",
+                "results", "-n", nodes, "--set", "kvstore=allreduce", "--set", "strategy=towers", "--set", "model=inception_small",
                 "--set", "epochs=1", "--set", "limit=256",
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,

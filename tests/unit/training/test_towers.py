@@ -51,7 +51,7 @@ def test_an_even_cut_is_the_best_of_all() -> None:
 
 @pytest.mark.parametrize(
     ("model", "towers", "workers"),
-    [("edge_cnn", 2, 2), ("edge_cnn", 3, 6), ("edge_cnn", 4, 8), ("alexnet_towers_32", 2, 10), ("squeezenet", 2, 4)],
+    [("inception_small", 2, 2), ("inception_small", 3, 6), ("inception_small", 4, 8), ("alexnet_towers_32", 2, 10), ("squeezenet", 2, 4)],
 )
 def test_every_array_is_at_one_place_or_everywhere(model: str, towers: int, workers: int) -> None:
     found = division(model, towers, workers)
@@ -72,7 +72,7 @@ def test_every_array_is_at_one_place_or_everywhere(model: str, towers: int, work
 
 
 def test_a_place_makes_its_columns_and_all_places_make_the_whole() -> None:
-    plans = [division("edge_cnn", 2, 2).cut(Shares((5, 3), rank)) for rank in range(2)]
+    plans = [division("inception_small", 2, 2).cut(Shares((5, 3), rank)) for rank in range(2)]
     assert [len(part.layers) for part in plans[0].parts] == [2, 2, 2, 1]  # pooling stays with the branches
     assert plans[0].crossings == [1, 2, 3]
     assert [plan.forms(1, own) for plan, own in zip(plans, (5, 3), strict=True)] == [
@@ -98,7 +98,7 @@ def test_branches_of_images_have_the_groups_images_and_know_the_own_ones() -> No
     assert found.described(3) == {"number": 2, "of": 2, "group": 2, "layers": [
         "conv3", "conv4", "conv8", "conv9", "conv10", "dense2", "dense4",
     ]}  # fmt: skip
-    assert division("edge_cnn", 2, 4).walked(shares) == shares
+    assert division("inception_small", 2, 4).walked(shares) == shares
 
 
 def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
@@ -117,10 +117,10 @@ def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
     ("model", "towers", "workers", "message", "remedy"),
     [
         ("alexnet", 2, 4, "alexnet has no branches beside each other", "use --strategy data, or a model that has them"),
-        ("edge_cnn", 5, 5, "at most, which make no 5 towers", "use a multiple of 2 to 4 workers, or --strategy data"),
-        ("edge_cnn", 8, 8, "4 branches beside each other at most", "use --towers 4, or --strategy data"),
+        ("inception_small", 5, 5, "at most, which make no 5 towers", "use a multiple of 2 to 4 workers, or --strategy data"),
+        ("inception_small", 8, 8, "4 branches beside each other at most", "use --towers 4, or --strategy data"),
         (
-            "edge_cnn",
+            "inception_small",
             2,
             3,
             "3 workers cannot be shared out evenly among 2 towers",
@@ -164,7 +164,7 @@ def test_other_mathematics_are_refused_by_the_description(arguments: list[str]) 
 
 
 def test_both_engines_share_the_same_branches_and_move_the_same() -> None:
-    model, asked = models.load("edge_cnn", 10), [ask("--model=edge_cnn"), ask("--model=edge_cnn", "--engine=torch")]
+    model, asked = models.load("inception_small", 10), [ask("--model=inception_small"), ask("--model=inception_small", "--engine=torch")]
     first, second = (traffic(model, each, workers=4, servers=None, steps=10) for each in asked)
     assert first == second
 
@@ -188,13 +188,13 @@ def test_bytes_of_the_two_halves_of_alexnet() -> None:
 def test_even_branches_take_no_longer_and_uneven_ones_as_long_as_the_slowest() -> None:
     even = division("alexnet_towers", 2, 4)
     assert image_cost(even, VALUE_OPERATIONS) == pytest.approx(layers_cost(even.architecture.placed, first=True))
-    edge = models.load("edge_cnn", 10)
+    edge = models.load("inception_small", 10)
     costs = [[layers_cost(branch, first=False) for branch in edge.placed[at].paths] for at in (2, 4)]
     whole = layers_cost(edge.placed, first=True)
     beside = whole - sum(map(sum, costs))
     by_hand = beside + sum(4 * max(each) for each in costs)
-    assert image_cost(division("edge_cnn", 4, 4), VALUE_OPERATIONS) == pytest.approx(by_hand, rel=0.05)
-    assert image_cost(division("edge_cnn", 2, 2), VALUE_OPERATIONS) < by_hand
+    assert image_cost(division("inception_small", 4, 4), VALUE_OPERATIONS) == pytest.approx(by_hand, rel=0.05)
+    assert image_cost(division("inception_small", 2, 2), VALUE_OPERATIONS) < by_hand
 
 
 def test_halves_of_a_large_model_need_less_memory_than_the_whole() -> None:
@@ -219,4 +219,4 @@ def test_the_models_are_those_that_were_published() -> None:
     for name in ("alexnet_towers", "alexnet_towers_32"):
         halves = models.load(name, 10).first_weights(0)
         assert not np.array_equal(halves["dense1_weight"], halves["dense2_weight"])
-    assert models.load("edge_cnn", 10).parameters() < 10_000
+    assert models.load("inception_small", 10).parameters() < 10_000
