@@ -20,7 +20,13 @@ ENTRIES = read_mapping(MODELS)
 STEPS = 20
 RATE = 0.01
 IMAGES = 4
-MODELS_HELD = ["lenet5", "lenet", "inception_small", "squeezenet_32", pytest.param("squeezenet", marks=pytest.mark.long)]
+MODELS_HELD = [
+    "lenet5",
+    "lenet",
+    "inception_small",
+    "squeezenet_32",
+    pytest.param("squeezenet", marks=pytest.mark.long),
+]
 """Where normalisation sees four images, or steps of this length overshoot, what rounds differently grows: not the others."""
 
 

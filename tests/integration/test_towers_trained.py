@@ -234,8 +234,8 @@ def test_a_sweep_over_local_nodes_and_one_that_is_refused_before_it(tmp_path: Pa
         return subprocess.run(
             [
                 sys.executable, "-m", "harness", "sweep", str(EXPERIMENTS / "quickstart.yaml"), "-i", "hosts.json", "-o",
-                "results", "-n", nodes, "--set", "kvstore=allreduce", "--set", "strategy=towers", "--set", "model=inception_small",
-                "--set", "epochs=1", "--set", "limit=256",
+                "results", "-n", nodes, "--set", "kvstore=allreduce", "--set", "strategy=towers", "--set",
+                "model=inception_small", "--set", "epochs=1", "--set", "limit=256",
             ],
             cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
             env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(REPOSITORY), "HARNESS_CACHE_DIR": str(tmp_path / ".cache")},

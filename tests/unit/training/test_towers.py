@@ -51,7 +51,13 @@ def test_an_even_cut_is_the_best_of_all() -> None:
 
 @pytest.mark.parametrize(
     ("model", "towers", "workers"),
-    [("inception_small", 2, 2), ("inception_small", 3, 6), ("inception_small", 4, 8), ("alexnet_towers_32", 2, 10), ("squeezenet", 2, 4)],
+    [
+        ("inception_small", 2, 2),
+        ("inception_small", 3, 6),
+        ("inception_small", 4, 8),
+        ("alexnet_towers_32", 2, 10),
+        ("squeezenet", 2, 4),
+    ],
 )
 def test_every_array_is_at_one_place_or_everywhere(model: str, towers: int, workers: int) -> None:
     found = division(model, towers, workers)
@@ -117,7 +123,13 @@ def test_a_branch_with_normalisation_stays_with_every_worker() -> None:
     ("model", "towers", "workers", "message", "remedy"),
     [
         ("alexnet", 2, 4, "alexnet has no branches beside each other", "use --strategy data, or a model that has them"),
-        ("inception_small", 5, 5, "at most, which make no 5 towers", "use a multiple of 2 to 4 workers, or --strategy data"),
+        (
+            "inception_small",
+            5,
+            5,
+            "at most, which make no 5 towers",
+            "use a multiple of 2 to 4 workers, or --strategy data",
+        ),
         ("inception_small", 8, 8, "4 branches beside each other at most", "use --towers 4, or --strategy data"),
         (
             "inception_small",
@@ -164,7 +176,8 @@ def test_other_mathematics_are_refused_by_the_description(arguments: list[str]) 
 
 
 def test_both_engines_share_the_same_branches_and_move_the_same() -> None:
-    model, asked = models.load("inception_small", 10), [ask("--model=inception_small"), ask("--model=inception_small", "--engine=torch")]
+    model = models.load("inception_small", 10)
+    asked = [ask("--model=inception_small"), ask("--model=inception_small", "--engine=torch")]
     first, second = (traffic(model, each, workers=4, servers=None, steps=10) for each in asked)
     assert first == second
 
