@@ -18,16 +18,25 @@ from training.yaml_file import read_mapping
 JOB = Path(__file__).with_name("engine_job.py")
 ENTRIES = read_mapping(MODELS)
 STEPS = 20
-RATE = 0.01
-IMAGES = 4
-MODELS_HELD = [
-    "lenet5",
-    "lenet",
-    "inception_small",
-    "squeezenet_32",
-    pytest.param("squeezenet", marks=pytest.mark.long),
+SMALL_STEPS = {"rate": 1e-4, "images": 16}
+"""Where a batch is normalised, what rounds differently grows with every step: the less the smaller the step."""
+HELD: list[Any] = [
+    ("lenet5", {}),
+    ("lenet", {}),
+    ("inception_small", {}),
+    ("squeezenet_32", {}),
+    ("resnet20", SMALL_STEPS),
+    *(
+        pytest.param(model, options, marks=pytest.mark.long)
+        for model, options in (
+            ("squeezenet", {}),
+            ("resnet32", SMALL_STEPS),
+            ("resnet18_32", SMALL_STEPS),
+            ("vgg11", SMALL_STEPS),
+        )
+    ),
 ]
-"""Where normalisation sees four images, or steps of this length overshoot, what rounds differently grows: not the others."""
+"""MobileNetV2 differs by 0.08 after twenty such steps, and is not among them."""
 
 
 def without_dropout(value: Any) -> Any:
@@ -37,12 +46,12 @@ def without_dropout(value: Any) -> Any:
     return [without_dropout(part) for part in value] if isinstance(value, list) else value
 
 
-def losses(directory: Path, engine: str, model: str) -> np.ndarray[Any, Any]:
+def losses(directory: Path, engine: str, model: str, rate: float = 0.01, images: int = 4) -> np.ndarray[Any, Any]:
     """Each step's mean over its images."""
     grey = models.load(model, 10).channels == 1
     job = {
         "engine": engine, "entry": without_dropout(ENTRIES[model]), "dataset": "digits" if grey else "patches",
-        "steps": STEPS, "seed": 3, "rate": RATE, "sizes": [IMAGES], "out": str(directory / "out.npz"),
+        "steps": STEPS, "seed": 3, "rate": rate, "sizes": [images], "out": str(directory / "out.npz"),
     }  # fmt: skip
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DMLC_", "HARNESS_"))}
     done = subprocess.run(
@@ -51,12 +60,12 @@ def losses(directory: Path, engine: str, model: str) -> np.ndarray[Any, Any]:
     )  # fmt: skip
     assert not done.returncode, done.stderr
     with np.load(directory / "out.npz") as found:
-        return np.asarray(found["losses"][:, 0] / IMAGES)
+        return np.asarray(found["losses"][:, 0] / images)
 
 
 @pytest.mark.mxnet
-@pytest.mark.parametrize("model", MODELS_HELD)
-def test_twenty_steps_of_a_model_are_pytorchs(tmp_path: Path, model: str) -> None:
-    expected, found = (losses(tmp_path, engine, model) for engine in ("torch", "mxnet"))
+@pytest.mark.parametrize(("model", "options"), HELD)
+def test_twenty_steps_of_a_model_are_pytorchs(tmp_path: Path, model: str, options: dict[str, Any]) -> None:
+    expected, found = (losses(tmp_path, engine, model, **options) for engine in ("torch", "mxnet"))
     assert expected[-1] != expected[0]
     np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0)
