@@ -38,7 +38,7 @@ HELD: list[Any] = [
         )
     ),
 ]
-"""After twenty such steps ResNet-18 and the AlexNets for 224x224 differ by 0.001 to 0.005, MobileNetV2 by 0.08: not among them."""
+"""After such steps ResNet-18 and the AlexNets for 224x224 differ by 0.001 to 0.005, MobileNetV2 by 0.08: not among them."""
 
 
 def without_dropout(value: Any) -> Any:
