@@ -119,8 +119,9 @@ def meeting_seconds(computing: float, nodes: int, moved: Traffic, link: Link, co
     all_of_it = wire_seconds(moved, nodes, link)
     if not link.shared:
         all_of_it *= 1 + costs.uneven * math.log2(max(2, nodes if moved.among is None else moved.among) / 2)
-    bare, hidden = 0.0, costs.hidden if moved.hides else 0.0 * costs.hidden
-    if not costs.of_all:
+    if costs.of_all:
+        bare, hidden = 0.0, costs.hidden * bool(moved.hides)
+    else:
         bare = all_of_it * moved.shown_bytes / moved.phased_bytes if moved.phased_bytes else 0.0
         hidden = costs.hidden * moved.hides
     wire = np.full_like(costs.hidden, all_of_it - bare)

@@ -1,21 +1,21 @@
 """Images a second of one process, MXNet against PyTorch, for every model. `python -m tests.bench.engines [MODEL...]`.
 
-MXNet is the runtime's (HARNESS_RUNTIME_PYTHON); PyTorch must be installed where this runs. One thread each. The engines take
-turns in every repeat.
+MXNet is that of `make runtime`, or HARNESS_RUNTIME_PYTHON's; PyTorch must be installed where this runs. One thread each. The
+engines take turns in every repeat.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 
-from harness.paths import PROGRAMS
+from harness.contract import wire
+from tests.bench.memory import take_runtime
 from tests.bench.row import Row, at_least, ratio_row
+from tests.integration import training_job
 
 ENGINES = ("mxnet", "torch")
 GREY = ("lenet5", "lenet", "inception_small")
@@ -28,17 +28,16 @@ LIMIT_SECONDS = 300
 def rate(engine: str, model: str) -> float:
     """Images a second of one process, in its second epoch, without validation."""
     batch, steps = (4, 4) if model in LARGE else (64, 40) if model in GREY else (16, 10)
-    python = os.environ["HARNESS_RUNTIME_PYTHON"] if engine == "mxnet" else sys.executable
     arguments = [
         f"--engine={engine}", f"--model={model}", f"--dataset={'digits' if model in GREY else 'patches'}",
         f"--batch-size={batch}", f"--epoch-steps={steps}", "--epochs=2", "--kvstore=none", "--learning-rate=0.001",
         "--no-validation",
     ]  # fmt: skip
-    done = subprocess.run(
-        [python, str(PROGRAMS / "train.py"), *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=LIMIT_SECONDS, check=True,
-    )  # fmt: skip
-    last = [json.loads(line) for line in done.stdout.splitlines() if '"epoch"' in line][-1]
+    process = training_job.start(arguments, {}, Path.cwd())
+    output, errors = process.communicate(timeout=LIMIT_SECONDS)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed: {errors}")
+    last = [event for event in training_job.events(output) if event["event"] == wire.EPOCH][-1]
     return float(last["images"] / last["train_seconds"])
 
 
@@ -59,6 +58,9 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=(*SMALL, *LARGE), help="which (default: all)")
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
+    if find_spec("torch") is None:
+        parser.error("PyTorch is not installed where this runs; docs/how-to/pytorch.md says how it is got")
+    take_runtime()
     for row in rows(chosen.models, chosen.repeats):
         print(f"{row.what}: {row.measured()}", flush=True)
 

@@ -149,10 +149,15 @@ def _resident_at_most(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
+def take_runtime() -> None:
+    """Let MXNet be that of `make runtime`, unless the environment names another one."""
+    os.environ.setdefault(_RUNTIME, str(Path.home() / ".local/share/harness/runtime/bin/python"))
+
+
 def main() -> int:
     """Measure, and print a row as each is there; exit code 1 where an estimate is too far off."""
     chosen = _parse()
-    os.environ.setdefault(_RUNTIME, str(Path.home() / ".local/share/harness/runtime/bin/python"))
+    take_runtime()
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     held = True
     for case in CASES:

@@ -40,9 +40,14 @@ class Gather(Protocol):
         """
 
 
+def synchronised(own: Mapping[str, Any]) -> bool:
+    """Whether workers normalise by the images of all, by the program's parameters."""
+    return own.get("batch_statistics") == SYNCHRONISED
+
+
 def check(architecture: Architecture, own: Mapping[str, Any]) -> None:
     """Raise ProgramError where statistics are to be synchronised of a model without; `own` are the program's parameters."""
-    if own.get("batch_statistics") == SYNCHRONISED and not architecture.statistics:
+    if synchronised(own) and not architecture.statistics:
         raise ProgramError(
             f"{architecture.name} has no batch normalisation", "leave --batch-statistics out, or choose another model"
         )

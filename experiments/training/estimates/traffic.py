@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from .. import towers
-from ..engines.normalisation import SYNCHRONISED
+from ..engines.normalisation import synchronised
 from ..kvstores.allreduce import dense
 from ..kvstores.allreduce.shards import split
 from ..kvstores.parameter_server.server_shards import even_bound, in_key_order, server_loads
@@ -17,8 +17,7 @@ from ..models import Architecture, DenseLayer
 from ..models.architecture import PlacedLayer
 from ..models.layers import Normalisation
 from ..pipeline import Plan, planned
-from ..rules import RULES, Rule, cadence_of
-from ..rules.average import Average
+from ..rules import Rule, cadence_of, chosen_rule
 from ..rules.sgd import Sgd
 from ..split import SPLIT, choice
 from ..towers import TOWERS, costs
@@ -95,7 +94,7 @@ def traffic(
     layers = split_layers(architecture, chosen, workers)
     if layers:
         return _with_slices(work, layers, workers, steps)
-    waits = chosen.own.get("batch_statistics") == SYNCHRONISED  # for many small messages, which is no matter of bytes
+    waits = synchronised(chosen.own)  # for many small messages, which is no matter of bytes
     if chosen.kvstore == _ALLREDUCE and not waits:
         return _among_workers(work, chosen, workers, steps)
     if chosen.kvstore in (_SYNCHRONOUS, _ASYNCHRONOUS) and chosen.rule is None:
@@ -157,8 +156,7 @@ def factored(architecture: Architecture, chosen: Options, workers: int) -> list[
 
 def rule_of(chosen: Options) -> type[Rule]:
     """As the store allreduce chooses it."""
-    always = cadence_of(chosen.own, chosen.synchronise_every).always
-    return RULES[chosen.rule or (Sgd if always else Average).name]
+    return chosen_rule(chosen.rule, cadence_of(chosen.own, chosen.synchronise_every))
 
 
 def _among_workers(work: Work, chosen: Options, workers: int, steps: int) -> Traffic:

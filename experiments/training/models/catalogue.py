@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeGuard
 
-from ..errors import ProgramError
+from ..errors import ProgramError, spelled_alike
 from ..yaml_file import DATA, read_mapping
 from .architecture import Architecture
 from .layer import after
@@ -46,9 +45,10 @@ def load(name: str, classes: int, images: Images | None = None) -> Architecture:
     path = ZOO if name.startswith(ZOO_PREFIX) else MODELS
     entries = read_mapping(path)
     if name not in entries:
-        near = get_close_matches(name, names())
-        hint = f"; perhaps {' or '.join(near)}" if near else ""
-        raise ProgramError(f"there is no model {name}", f"choose one of: {', '.join(names())}{hint}")
+        known = names()
+        raise ProgramError(
+            f"there is no model {name}", f"choose one of: {', '.join(known)}{spelled_alike(name, known)}"
+        )
     return architecture(name, entries[name], classes, str(path), images)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
-from ..errors import ProgramError
+from ..errors import ProgramError, spelled_alike
 from .description import Description, Parameter, Value, When
 
 
@@ -79,8 +78,7 @@ def _choice(parameter: Parameter) -> Callable[[str], Value]:
     def choice(text: str) -> str:
         if text in parameter.choices:
             return text
-        near = get_close_matches(text, parameter.choices)
-        hint = f"; perhaps {' or '.join(near)}" if near else ""
+        hint = spelled_alike(text, parameter.choices)
         raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(parameter.choices)}{hint})")
 
     return choice

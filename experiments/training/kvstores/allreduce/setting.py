@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...engines.normalisation import SYNCHRONISED
+from ...engines.normalisation import synchronised
 from ...errors import ProgramError
-from ...rules import RULES, Rule, cadence_of
+from ...rules import Rule, cadence_of, chosen_rule
 from ...rules.average import Average
 from ...rules.common import Method
 from ...rules.common.cadence import Cadence
-from ...rules.sgd import Sgd
 from ..registration import FLOAT32, KVStoreOptions
 
 
@@ -32,12 +31,12 @@ class Setting:
         """As asked."""
         cadence = cadence_of(options.own, options.synchronise_every)
         return cls(
-            RULES[options.rule or (Sgd if cadence.always else Average).name],
+            chosen_rule(options.rule, cadence),
             Method.of(options.own),
             options.wire,
             cadence,
             options.own.get("meet_delay") or 0,
-            options.own.get("batch_statistics") == SYNCHRONISED,
+            synchronised(options.own),
         )
 
     def check(self) -> None:

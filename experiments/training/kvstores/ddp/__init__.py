@@ -6,11 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...engines.normalisation import SYNCHRONISED
+from ...engines.normalisation import synchronised
 from ...errors import ProgramError
-from ...rules.common.cadence import OPTIONS as CADENCE_OPTIONS
 from ...rules.common.cadence import STEPS
-from ...rules.common.descent import OPTIONS as STEP_OPTIONS
 from ...split import DATA
 from .. import allreduce
 from ..allreduce.dense import FACTORS
@@ -20,7 +18,7 @@ from ..registration import KVStoreOptions, Opening, Registration
 
 def is_baseline(rule: str | None, own: Mapping[str, Any]) -> bool:
     """Whether DistributedDataParallel serves, where the program's other parameters are its `own`."""
-    ordinary = own.get("dense_gradients") != FACTORS and own.get("batch_statistics") != SYNCHRONISED
+    ordinary = own.get("dense_gradients") != FACTORS and not synchronised(own)
     return rule is None and ordinary and own.get("strategy", DATA) == DATA
 
 
@@ -48,14 +46,6 @@ KVSTORE = Registration(
     "allreduce",
     _open,
     engines=("torch",),
-    options=(
-        "rule",
-        "strategy",
-        "dense_gradients",
-        "batch_statistics",
-        "sign_messages",
-        *(name for name in CADENCE_OPTIONS if name != "synchronise_every"),
-        *STEP_OPTIONS,
-    ),
+    options=tuple(name for name in allreduce.KVSTORE.options if name != "synchronise_every"),
     check=_check,
 )
